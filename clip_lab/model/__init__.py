@@ -1,0 +1,12 @@
+"""CLIP's two towers: tensors in, vectors and logits out. Imports torch and nothing of the lab."""
+
+from clip_lab.model.clip import CLIP
+from clip_lab.model.config import (
+    CONFIGS,
+    CLIPConfig,
+    ResNetConfig,
+    TextConfig,
+    ViTConfig,
+)
+
+__all__ = ["CLIP", "CONFIGS", "CLIPConfig", "ResNetConfig", "TextConfig", "ViTConfig"]

@@ -1,0 +1,211 @@
+"""The training loop (paper 2.5): two towers, one loss, AdamW, and a clamp on the scale."""
+
+import contextlib
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+from tqdm.auto import tqdm
+
+from clip_lab.dual_encoder import DualEncoder
+from clip_lab.errors import LabError
+from clip_lab.files import write_text
+from clip_lab.losses import info_nce
+from clip_lab.model import CLIP
+from clip_lab.model.clip import MAX_LOGIT_SCALE
+from clip_lab.pretrained import save
+from clip_lab.tokenizer import Tokenizer
+from clip_lab.training.checkpoint import Progress, load_state, save_state
+from clip_lab.training.schedule import adamw, learning_rate
+
+LOG_FILE = "log.jsonl"
+
+
+class Pairs(Protocol):
+    """What the loop learns from: batch number n, the same whenever it is asked for."""
+
+    def batch(self, step: int) -> tuple[Float[Tensor, "batch 3 size size"], list[str]]:
+        """Pictures in 0..1, and the caption of each."""
+        ...
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How to train: give `steps` or `minutes`, whichever ends first ends the run."""
+
+    steps: int | None = None
+    minutes: float | None = None
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.2
+    warmup: int = 200  # steps
+    precision: str = "auto"  # "float32", "bfloat16", or what the hardware does well
+    workers: int = 1  # processes that prepare batches ahead
+    save_every: float = 60.0  # seconds between checkpoints
+    log_every: int = 10  # steps
+
+    def __post_init__(self) -> None:
+        if not (self.steps or self.minutes):
+            raise LabError("Say how long to train: give steps or minutes.")
+
+    def fraction(self, progress: Progress) -> float:
+        """How much of the run is over, 0 to 1."""
+        by_steps = progress.step / self.steps if self.steps else 0.0
+        by_time = progress.seconds / (60 * self.minutes) if self.minutes else 0.0
+        return min(1.0, max(by_steps, by_time))
+
+
+def train(
+    encoder: DualEncoder,
+    data: Pairs,
+    config: TrainConfig,
+    folder: Path,
+    resume: bool = False,
+    on_save: Callable[[DualEncoder, Progress], dict[str, Any]] | None = None,
+) -> Progress:
+    """Train `encoder` in place; `folder` always holds the last saved state and a usable model.
+
+    Ctrl-C ends the run in good order: state and model are saved, and `resume` goes on from there,
+    to the same weights as if nothing had happened. `on_save` may measure the model; what it returns
+    joins the log.
+    """
+    model = encoder.model.train()
+    optimizer = adamw(model, config.learning_rate, config.weight_decay)
+    progress = load_state(folder, model, optimizer) if resume else Progress()
+    log = _Log(folder / LOG_FILE, progress.step if resume else 0)
+    batches = _load(data, encoder.tokenizer, progress.step, config.workers)
+    autocast = _autocast(encoder.device, config.precision)
+    last_save = time.monotonic()
+    bar = tqdm(total=config.steps, initial=progress.step, unit="step", dynamic_ncols=True)
+
+    def keep() -> None:
+        save_state(folder, model, optimizer, progress)
+        save(encoder, folder)
+        if on_save is not None:
+            log.add(progress, on_save(encoder, progress))
+        model.train()
+
+    try:
+        while config.fraction(progress) < 1:
+            began = time.monotonic()
+            lr = learning_rate(
+                config.learning_rate, config.warmup, progress.step, config.fraction(progress)
+            )
+            images, tokens = next(batches)
+            images = encoder.preprocess.normalize(images.to(encoder.device))
+            with autocast:
+                loss = training_loss(model, images, tokens.to(encoder.device))
+            step_optimizer(model, optimizer, loss, lr)
+            progress.step += 1
+            progress.seconds += time.monotonic() - began
+            bar.update()
+            if progress.step % config.log_every == 0:
+                measured = {"loss": loss.item(), "scale": encoder.scale, "learning_rate": lr}
+                log.add(progress, measured)
+                _show(bar, measured, len(images), progress, config)
+            if time.monotonic() - last_save > config.save_every:
+                keep()
+                last_save = time.monotonic()
+    except KeyboardInterrupt:
+        bar.write("Stopped. Saving what was learnt so far…")
+    keep()
+    bar.close()
+    model.eval()
+    return progress
+
+
+def training_loss(
+    model: CLIP, images: Float[Tensor, "batch 3 size size"], tokens: Int[Tensor, "batch context"]
+) -> Float[Tensor, ""]:
+    """InfoNCE of a batch; cosines and softmax in float32 whatever the towers computed in."""
+    image_vectors = F.normalize(model.encode_image(images).float(), dim=-1)
+    text_vectors = F.normalize(model.encode_text(tokens).float(), dim=-1)
+    with torch.autocast(images.device.type, enabled=False):
+        return info_nce(image_vectors, text_vectors, model.logit_scale)
+
+
+def step_optimizer(
+    model: CLIP, optimizer: torch.optim.Optimizer, loss: Float[Tensor, ""], lr: float
+) -> None:
+    """One step downhill, then the clamp: a scale over 100 makes training unstable (paper 2.5)."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+    optimizer.zero_grad()
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+    with torch.no_grad():
+        model.logit_scale.clamp_(0, MAX_LOGIT_SCALE)
+
+
+class _Steps(IterableDataset):
+    """Batches from `start` on, tokenised; of several workers each makes every k-th."""
+
+    def __init__(self, data: Pairs, tokenizer: Tokenizer, start: int):
+        self.data, self.tokenizer, self.start = data, tokenizer, start
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        worker = get_worker_info()
+        first, stride = (worker.id, worker.num_workers) if worker else (0, 1)
+        step = self.start + first
+        while True:
+            images, captions = self.data.batch(step)
+            yield images, self.tokenizer(captions, truncate=True)
+            step += stride
+
+
+def _load(
+    data: Pairs, tokenizer: Tokenizer, start: int, workers: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    steps = _Steps(data, tokenizer, start)
+    return iter(DataLoader(steps, batch_size=None, num_workers=workers))
+
+
+def _autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[Any]:
+    """bfloat16 where asked for, or where the hardware multiplies in it."""
+    if precision == "auto":
+        fast = torch.cuda.is_bf16_supported() if device.type == "cuda" else cpu_has_bfloat16()
+        precision = "bfloat16" if fast else "float32"
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+
+
+def cpu_has_bfloat16() -> bool:
+    """Whether this processor multiplies bfloat16 itself; emulated, it would be slower than float32."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+class _Log:
+    """A JSON line a measurement; on resuming, lines past the resumed step are dropped."""
+
+    def __init__(self, path: Path, start: int):
+        self.path = path
+        kept: list[str] = []
+        if start and path.exists():
+            kept = [line for line in path.read_text().splitlines() if json.loads(line)["step"] <= start]
+        write_text(path, "".join(f"{line}\n" for line in kept))
+
+    def add(self, progress: Progress, measured: dict[str, Any]) -> None:
+        line = {"step": progress.step, "seconds": round(progress.seconds, 2), **measured}
+        with self.path.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+
+def _show(
+    bar: tqdm, measured: dict[str, float], batch: int, progress: Progress, config: TrainConfig
+) -> None:
+    left = progress.seconds / max(config.fraction(progress), 1e-9) - progress.seconds
+    bar.set_postfix_str(
+        f"loss {measured['loss']:.3f}, scale {measured['scale']:.1f}, "
+        f"{batch * progress.step / progress.seconds:.0f} samples/s, {left / 60:.1f} min left"
+    )

@@ -1,0 +1,66 @@
+"""Shared by all tests: shapes checked at run time, one thread, a tiny model."""
+
+import os
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+
+from jaxtyping import install_import_hook
+
+# Every shape in a signature of these rooms is checked whenever a test calls the function.
+install_import_hook(
+    [
+        "clip_lab.model",
+        "clip_lab.tokenizer",
+        "clip_lab.losses",
+        "clip_lab.preprocess",
+        "clip_lab.dual_encoder",
+        "clip_lab.zero_shot",
+        "clip_lab.retrieval",
+        "clip_lab.data",
+        "clip_lab.training",
+        "clip_lab.evaluation",
+    ],
+    "beartype.beartype",
+)
+
+import pytest  # noqa: E402
+import torch  # noqa: E402
+
+torch.set_num_threads(1)
+
+from clip_lab.dual_encoder import DualEncoder  # noqa: E402
+from clip_lab.model import CLIP, CLIPConfig, TextConfig, ViTConfig  # noqa: E402
+from clip_lab.preprocess import Preprocess  # noqa: E402
+from clip_lab.tokenizer import Tokenizer  # noqa: E402
+
+CORPUS = [
+    "a red circle", "a green square", "a blue star", "a small red heart", "the lower newest widest",
+    "红色的心", "一个红色的圆", "red fox", "green apple", "blue whale",
+] * 2  # fmt: skip
+
+
+@pytest.fixture
+def tokenizer() -> Tokenizer:
+    return Tokenizer.train(CORPUS, vocab_size=560, context_length=24)
+
+
+@pytest.fixture
+def encoder(tokenizer: Tokenizer) -> DualEncoder:
+    """An untrained CLIP of a few thousand weights."""
+    torch.manual_seed(0)
+    text = TextConfig(len(tokenizer), 24, 64, 2, tokenizer.end)
+    config = CLIPConfig(32, ViTConfig(32, 8, 64, 2), text)
+    return DualEncoder(CLIP(config), tokenizer, Preprocess(32), "tiny")
+
+
+@pytest.fixture(scope="session")
+def peers():
+    """open_clip and transformers; the test is skipped, saying so, where they are not installed."""
+    pytest.importorskip("transformers", reason="the extra 'peers' is not installed")
+    from peers import Peers, import_open_clip
+
+    try:
+        return Peers(import_open_clip())
+    except ImportError as error:
+        pytest.skip(f"the extra 'peers' is not installed ({error})")
