@@ -4,7 +4,6 @@ import io
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -15,7 +14,7 @@ from torch import Tensor
 from clip_lab.errors import LabError
 
 MAX_PIXELS = 64_000_000  # a bigger one is more likely an attack than a photograph
-FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM")  # no programs started
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM")  # no programs started
 
 ImageSource = Image.Image | str | Path | bytes | np.ndarray | Tensor
 
@@ -42,7 +41,7 @@ def open_image(source: ImageSource) -> Image.Image:
         return _upright_rgb(file, name)
 
 
-def _upright_rgb(source: Image.Image | BinaryIO, name: str) -> Image.Image:
+def _upright_rgb(source: Image.Image | io.IOBase, name: str) -> Image.Image:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of sizes and odd metadata; what matters is checked here
         try:

@@ -1,0 +1,273 @@
+"""The `clip-lab` command."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from clip_lab.errors import LabError
+
+EXAMPLES = """\
+try:
+  clip-lab app                                      open the dashboard in the browser
+  clip-lab classify cat.png --labels cat,dog,car    which of these labels fits the picture?
+  clip-lab search pictures/ "a red apple"           find pictures by words
+  clip-lab train --data shapes --minutes 2          train a CLIP of your own
+  clip-lab lab                                      open the course in JupyterLab
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit status. Faults of the user's are a sentence on stderr."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if "run" not in options:
+        parser.print_help()
+        return 0
+    try:
+        options.run(options)
+    except LabError as error:
+        print(f"clip-lab: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("clip-lab: stopped.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # as in `clip-lab search … | head`
+        sys.stderr.close()
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="clip-lab",
+        description="Build, train and see CLIP.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    for add in (_classify, _search, _train, _app, _lab, _info):
+        add(commands)
+    return parser
+
+
+def _command(commands, name: str, run, help: str) -> argparse.ArgumentParser:
+    command = commands.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".")
+    command.set_defaults(run=run)
+    return command
+
+
+def _add_model(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--model", default="emoji", help="built-in name or folder (default: emoji)")
+    command.add_argument("--device", help="cpu, cuda, … (default: the GPU where there is one)")
+
+
+# -- classify -------------------------------------------------------------------------------------
+
+
+def _classify(commands) -> None:
+    command = _command(commands, "classify", run_classify, "say which label fits a picture")
+    command.add_argument("picture", nargs="+", help="picture files")
+    command.add_argument("--labels", required=True, help="names with commas between them: cat,dog")
+    command.add_argument(
+        "--template",
+        action="append",
+        help="prompt with {} for the label; several make an ensemble (default: {})",
+    )
+    command.add_argument("--top", type=int, default=5, help="how many labels to show (default: 5)")
+    _add_model(command)
+
+
+def run_classify(options: argparse.Namespace) -> None:
+    """Print, for each picture, labels with cosine, logit and probability."""
+    from clip_lab.pretrained import load
+    from clip_lab.zero_shot import ZeroShotClassifier
+
+    encoder = load(options.model, options.device)
+    labels = [label for label in options.labels.split(",") if label.strip()]
+    templates = options.template or ["{}"]
+    classifier = ZeroShotClassifier(encoder, labels, templates, progress=True)
+    _warn_of_strangers(encoder)
+    for picture in options.picture:
+        prediction = classifier([picture])
+        print(f"{picture}   (scale {prediction.scale:.1f})")
+        print(f"  {'cosine':>7}  {'logit':>7}  {'softmax':>7}  label")
+        order = (-prediction.cosines[0]).argsort(kind="stable")[: max(options.top, 1)]
+        for i in order:
+            values = (prediction.cosines, prediction.logits, prediction.probabilities)
+            cosine, logit, probability = (float(value[0, i]) for value in values)
+            print(f"  {cosine:7.3f}  {logit:7.2f}  {probability:7.1%}  {prediction.labels[i]}")
+
+
+def _warn_of_strangers(encoder) -> None:
+    if "does_not_know" in encoder.card:
+        print(
+            f"“{encoder.name}” was trained on {encoder.card['trained_on']}; it doesn't know "
+            f"{encoder.card['does_not_know']}.",
+            file=sys.stderr,
+        )
+
+
+# -- search ---------------------------------------------------------------------------------------
+
+
+def _search(commands) -> None:
+    command = _command(commands, "search", run_search, "find pictures in a folder by words")
+    command.add_argument("folder", help="a folder of pictures, searched with all below it")
+    command.add_argument("query", help="what to look for, in words, or another picture's path")
+    command.add_argument("--top", type=int, default=10, help="how many to show (default: 10)")
+    command.add_argument("--rebuild", action="store_true", help="index the folder anew")
+    _add_model(command)
+
+
+def run_search(options: argparse.Namespace) -> None:
+    """Print the nearest pictures, best first. The index is made once and kept in the folder."""
+    from clip_lab.folder_index import folder_index
+    from clip_lab.pretrained import load
+
+    encoder = load(options.model, options.device)
+    index, skipped = folder_index(encoder, Path(options.folder), options.rebuild)
+    for message in skipped:
+        print(f"clip-lab: left out: {message}", file=sys.stderr)
+    if Path(options.query).is_file():
+        query = encoder.encode_images([options.query])
+    else:
+        query = encoder.encode_texts([options.query])
+    for hit in index.search(query, max(options.top, 1))[0]:
+        print(f"{hit.score:6.3f}  {Path(options.folder) / hit.row['path']}")
+
+
+# -- train ----------------------------------------------------------------------------------------
+
+
+def _train(commands) -> None:
+    command = _command(commands, "train", run_train, "train a model")
+    command.add_argument("--data", choices=["emoji", "shapes"], required=True)
+    length = command.add_mutually_exclusive_group()
+    length.add_argument("--minutes", type=float, help="how long to train (default: 2)")
+    length.add_argument("--steps", type=int, help="how many batches to train on")
+    command.add_argument("--out", help="folder for the model (default: runs/DATA)")
+    command.add_argument("--batch-size", type=int, default=256)
+    command.add_argument("--learning-rate", type=float, help="peak (default: the recipe's)")
+    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--precision", choices=["auto", "float32", "bfloat16"], default="auto")
+    command.add_argument("--threads", type=int, help="processor threads (default: all)")
+    command.add_argument("--save-every", type=float, default=60.0, help="seconds (default: 60)")
+    command.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    command.add_argument("--device", help="cpu, cuda, … (default: the GPU where there is one)")
+
+
+def run_train(options: argparse.Namespace) -> None:
+    """Train by the recipe of --data; Ctrl-C ends with a usable model, --resume goes on."""
+    import torch
+
+    from clip_lab.evaluation import quick_look
+    from clip_lab.pretrained import choose_device
+    from clip_lab.training import TrainConfig, train
+    from clip_lab.training.recipes import recipe
+
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    device = choose_device(options.device)
+    chosen = recipe(options.data)
+    folder = Path(options.out or f"runs/{options.data}")
+    if (folder / "state.safetensors").exists() and not options.resume:
+        raise LabError(
+            f"“{folder}” holds a run already. Go on with it by --resume, or choose another --out."
+        )
+    print("Learning the tokenizer's merges…", file=sys.stderr)
+    encoder = chosen.encoder(options.data, options.seed)
+    encoder.model.to(device)
+    minutes = options.minutes or (None if options.steps else 2.0)
+    config = TrainConfig(
+        steps=options.steps,
+        minutes=minutes,
+        learning_rate=options.learning_rate or chosen.learning_rate,
+        weight_decay=chosen.weight_decay,
+        precision=options.precision,
+        save_every=options.save_every,
+    )
+    data = chosen.data(options.batch_size, options.seed)
+    progress = train(encoder, data, config, folder, options.resume, quick_look(options.data))
+    print(f"{progress.step} steps in {progress.seconds:.0f} s. The model is in {folder}; try it:")
+    print(f"  clip-lab app --model {folder}")
+
+
+# -- app, lab, info -------------------------------------------------------------------------------
+
+
+def _app(commands) -> None:
+    command = _command(commands, "app", run_app, "open the dashboard")
+    command.add_argument("--host", default="127.0.0.1", help="(default: this machine alone)")
+    command.add_argument("--port", type=int, help="(default: the first free one from 7860)")
+    command.add_argument("--share", action="store_true", help="a public address, by Gradio's server")
+    command.add_argument("--no-browser", action="store_true", help="don't open a browser window")
+    _add_model(command)
+
+
+def run_app(options: argparse.Namespace) -> None:
+    """Serve the Gradio page until Ctrl-C."""
+    try:
+        from apps.lab import main as app
+    except ImportError as error:
+        raise LabError(f"The apps need: pip install “clip-lab[apps]” ({error}).") from error
+    app(
+        host=options.host,
+        port=options.port,
+        model=options.model,
+        device=options.device,
+        share=options.share,
+        open_browser=not options.no_browser,
+    )
+
+
+def _lab(commands) -> None:
+    command = _command(commands, "lab", run_lab, "open the course in JupyterLab")
+    command.add_argument("--folder", default="clip-lab-course", help="where your copies go")
+    command.add_argument("--no-browser", action="store_true", help="don't open a browser window")
+
+
+def run_lab(options: argparse.Namespace) -> None:
+    """Copy the student notebooks that aren't there yet, and open the first."""
+    from clip_lab.course.open import open_course
+
+    open_course(Path(options.folder), open_browser=not options.no_browser)
+
+
+def _info(commands) -> None:
+    command = _command(commands, "info", run_info, "say what is installed and what a model is")
+    command.add_argument("model", nargs="?", help="built-in name or folder (default: all built in)")
+
+
+def run_info(options: argparse.Namespace) -> None:
+    """Print versions, the device, and the model cards."""
+    import platform
+
+    import torch
+
+    import clip_lab
+    from clip_lab.pretrained import choose_device, load, names
+
+    print(f"clip-lab {clip_lab.__version__}, Python {platform.python_version()}, ", end="")
+    print(f"torch {torch.__version__}, device {choose_device()}")
+    for name in [options.model] if options.model else names():
+        encoder = load(name, "cpu")
+        weights = sum(p.numel() for p in encoder.model.parameters())
+        print(f"\n{encoder.name}: {weights / 1e6:.1f} million weights, scale {encoder.scale:.1f}, ")
+        print(f"  pictures of {encoder.preprocess.size} px, {len(encoder.tokenizer)} tokens, ", end="")
+        print(f"texts of up to {encoder.tokenizer.context_length - 2}, {encoder.embed_dim} dimensions")
+        for key, value in encoder.card.items():
+            if key != "name":
+                _print_card(key, value, "  ")
+
+
+def _print_card(key: str, value: object, indent: str) -> None:
+    if isinstance(value, dict):
+        print(f"{indent}{key.replace('_', ' ')}:")
+        for inner, item in value.items():
+            _print_card(inner, item, indent + "  ")
+    else:
+        print(f"{indent}{key.replace('_', ' ')}: {value}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,73 @@
+"""Zero-shot accuracy: how often the right caption is among the nearest."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from clip_lab.dual_encoder import DualEncoder
+from clip_lab.zero_shot import ZeroShotClassifier
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Shares of pictures, 0 to 1, whose own label came first, or among the first five."""
+
+    top1: float
+    top5: float
+    pictures: int
+    classes: int
+
+    @property
+    def chance(self) -> float:
+        """What guessing gives for top-1."""
+        return 1 / self.classes
+
+    def interval(self, z: float = 1.96) -> tuple[float, float]:
+        """Wilson's 95 % interval of top-1, for pictures drawn at random (Wilson 1927)."""
+        n, p = self.pictures, self.top1
+        centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+        half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+        return max(0.0, centre - half), min(1.0, centre + half)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As a model card has it."""
+        return {
+            "top1": round(self.top1, 4),
+            "top1_interval_95": [round(bound, 4) for bound in self.interval()],
+            "top5": round(self.top5, 4),
+            "chance": round(self.chance, 5),
+            "pictures": self.pictures,
+            "classes": self.classes,
+        }
+
+
+def zero_shot_accuracy(
+    encoder: DualEncoder,
+    pictures: Float[Tensor, "pictures 3 height width"],
+    labels: Sequence[str],
+    targets: Int[Tensor, "pictures"],
+    templates: Sequence[str] = ("{}",),
+) -> Accuracy:
+    """Classify every picture among all labels; `targets` are indices into `labels`."""
+    weights = ZeroShotClassifier(encoder, labels, templates).weights
+    image_vectors = encoder.encode_images(list(pictures), batch_size=256)
+    ranks = rank_of_target(image_vectors @ weights.T, targets)
+    top1, top5 = ((ranks < k).float().mean().item() for k in (1, 5))
+    return Accuracy(top1, top5, len(targets), len(labels))
+
+
+def rank_of_target(
+    scores: Float[Tensor, "queries candidates"], targets: Int[Tensor, "queries"]
+) -> Int[Tensor, "queries"]:
+    """How many candidates score higher than the right one, or as high: 0 is best.
+
+    Ties count against the model, so that one which gives the same vector to everything gets
+    nothing right.
+    """
+    own = scores.gather(1, targets[:, None])
+    return (scores >= own).sum(dim=1) - 1
