@@ -57,7 +57,9 @@ def _command(commands, name: str, run, help: str) -> argparse.ArgumentParser:
 
 
 def _add_model(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--model", default="emoji", help="built-in name or folder (default: emoji)")
+    command.add_argument(
+        "--model", default="emoji", help="built-in name or folder (default: emoji)"
+    )
     command.add_argument("--device", help="cpu, cuda, … (default: the GPU where there is one)")
 
 
@@ -199,7 +201,9 @@ def _app(commands) -> None:
     command = _command(commands, "app", run_app, "open the dashboard")
     command.add_argument("--host", default="127.0.0.1", help="(default: this machine alone)")
     command.add_argument("--port", type=int, help="(default: the first free one from 7860)")
-    command.add_argument("--share", action="store_true", help="a public address, by Gradio's server")
+    command.add_argument(
+        "--share", action="store_true", help="a public address, by Gradio's server"
+    )
     command.add_argument("--no-browser", action="store_true", help="don't open a browser window")
     _add_model(command)
 
@@ -253,8 +257,12 @@ def run_info(options: argparse.Namespace) -> None:
         encoder = load(name, "cpu")
         weights = sum(p.numel() for p in encoder.model.parameters())
         print(f"\n{encoder.name}: {weights / 1e6:.1f} million weights, scale {encoder.scale:.1f}, ")
-        print(f"  pictures of {encoder.preprocess.size} px, {len(encoder.tokenizer)} tokens, ", end="")
-        print(f"texts of up to {encoder.tokenizer.context_length - 2}, {encoder.embed_dim} dimensions")
+        print(
+            f"  pictures of {encoder.preprocess.size} px, {len(encoder.tokenizer)} tokens, ", end=""
+        )
+        print(
+            f"texts of up to {encoder.tokenizer.context_length - 2}, {encoder.embed_dim} dimensions"
+        )
         for key, value in encoder.card.items():
             if key != "name":
                 _print_card(key, value, "  ")

@@ -72,7 +72,7 @@ class DualEncoder:
         progress: bool = False,
         truncate: bool = False,
     ) -> Float[Tensor, "texts embed_dim"]:
-        """A unit vector a text, float32, on the CPU. Raises LabError for a text that is too long."""
+        """A unit vector a text, float32, on the CPU. Raises LabError for one that is too long."""
         vectors = [
             self._unit(self.model.encode_text(self.tokenizer(batch, truncate).to(self.device)))
             for batch in _batches(texts, batch_size, "texts", progress)

@@ -27,7 +27,9 @@ def open_image(source: ImageSource) -> Image.Image:
     Raises LabError for a file that is missing, damaged, no picture, or of over 64 megapixels.
     """
     if isinstance(source, Tensor):
-        source = source.detach().cpu().movedim(0, -1).numpy() if source.ndim == 3 else source.numpy()
+        source = (
+            source.detach().cpu().movedim(0, -1).numpy() if source.ndim == 3 else source.numpy()
+        )
     if isinstance(source, np.ndarray):
         return _from_array(source)
     if isinstance(source, Image.Image):
@@ -41,7 +43,7 @@ def open_image(source: ImageSource) -> Image.Image:
         return _upright_rgb(file, name)
 
 
-def _upright_rgb(source: Image.Image | io.IOBase, name: str) -> Image.Image:
+def _upright_rgb(source: Image.Image | io.BytesIO | io.BufferedReader, name: str) -> Image.Image:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of sizes and odd metadata; what matters is checked here
         try:
@@ -90,7 +92,7 @@ def _from_array(array: np.ndarray) -> Image.Image:
 class Preprocess:
     """A model's own way to see: short side to `size` (bicubic), centre crop, mean and deviation.
 
-    The defaults are CLIP's (REFERENCE: the mean and deviation of its training pictures, by channel).
+    The defaults are CLIP's: mean and deviation of its training pictures, by channel.
     """
 
     size: int

@@ -1,7 +1,7 @@
 """Search by meaning: keep many unit vectors, find those nearest to a query's.
 
-Exact: one matrix product over all vectors (12 ms for 10,000 of 512 numbers on a laptop), memory-mapped
-as float16 so that a big collection needn't fit in memory; SQLite says what each row is.
+Exact: one matrix product over all vectors, which are memory-mapped as float16, so that a big
+collection needn't fit in memory; SQLite says what each row is.
 """
 
 import json
@@ -15,7 +15,6 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from clip_lab.dual_encoder import DualEncoder
 from clip_lab.errors import LabError
 from clip_lab.files import write_whole
 
@@ -35,7 +34,9 @@ class Hit:
 class VectorIndex:
     """Unit vectors, and a small dictionary for each of them."""
 
-    def __init__(self, vectors: Float[np.ndarray, "rows embed_dim"], rows: Sequence[dict[str, Any]]):
+    def __init__(
+        self, vectors: Float[np.ndarray, "rows embed_dim"], rows: Sequence[dict[str, Any]]
+    ):
         if len(vectors) != len(rows):
             raise LabError(f"{len(vectors)} vectors, but {len(rows)} rows that say what they are.")
         self.vectors = vectors

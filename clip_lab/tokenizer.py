@@ -187,9 +187,7 @@ class Tokenizer:
     # -- where merges come from -------------------------------------------------------------------
 
     @classmethod
-    def train(
-        cls, corpus: Iterable[str], vocab_size: int, context_length: int = 77
-    ) -> "Tokenizer":
+    def train(cls, corpus: Iterable[str], vocab_size: int, context_length: int = 77) -> "Tokenizer":
         """Learn merges from texts until the vocabulary has `vocab_size` tokens.
 
         Stops earlier where no pair occurs twice. The same corpus gives the same merges: ties go to
@@ -205,7 +203,7 @@ class Tokenizer:
     @classmethod
     def from_openai(cls, path: str | Path) -> "Tokenizer":
         """Read OpenAI's `bpe_simple_vocab_16e6.txt.gz`: a title line, then a merge a line."""
-        lines = gzip.open(path, "rt", encoding="utf-8").read().split("\n")
+        lines = gzip.decompress(Path(path).read_bytes()).decode("utf-8").split("\n")
         merges = [tuple(line.split()) for line in lines[1 : 1 + OPENAI_MERGES]]
         return cls(merges, repair=True)  # pyright: ignore[reportArgumentType]
 

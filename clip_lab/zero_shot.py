@@ -72,7 +72,7 @@ class Prediction:
 
 
 class ZeroShotClassifier:
-    """One unit vector a label, made of the label's prompts; a picture's nearest one is its class."""
+    """One unit vector a label, made of its prompts; the nearest one is a picture's class."""
 
     def __init__(
         self,
@@ -108,6 +108,4 @@ class ZeroShotClassifier:
 
     def predict(self, image_vectors: Float[Tensor, "images embed_dim"]) -> Prediction:
         """Classify pictures that were encoded before."""
-        return Prediction(
-            self.labels, (image_vectors @ self.weights.T).numpy(), self.encoder.scale
-        )
+        return Prediction(self.labels, (image_vectors @ self.weights.T).numpy(), self.encoder.scale)

@@ -11,9 +11,10 @@ import torch
 
 
 def import_open_clip() -> Any:
-    """open_clip imports torchvision, whose CUDA build registers fakes for operators that a CPU torch
+    """open_clip, which imports torchvision.
 
-    lacks. It needs none of them here: such a registration may fail in silence.
+    torchvision's CUDA build registers fakes for operators that a CPU torch lacks. None of them is
+    needed here: such a registration may fail in silence.
     """
     register = torch.library.register_fake
 

@@ -266,9 +266,10 @@ def test_captions_speak_the_languages_asked_for(pairs: EmojiPairs):
 
 def test_captions_say_what_the_mix_asks_for():
     fox = row_of("1F98A")
-    keywords = Captions([fox], ["en"], [1.0], mix=CaptionMix(0.0, 0.0, 1.0, 0.0, 0.0)).corpus(5)
+    only_keywords = CaptionMix(0.0, 0.0, 1.0, 0.0, 0.0, 0.0)
+    keywords = Captions([fox], ["en"], [1.0], mix=only_keywords).corpus(5)
     assert set(", ".join(keywords).split(", ")) <= set(texts("en")["1F98A"][1:])
-    kinds = Captions([fox], ["en"], [1.0], mix=CaptionMix(0.0, 0.0, 0.0, 0.0, 1.0)).corpus(20)
+    kinds = Captions([fox], ["en"], [1.0], mix=CaptionMix(0.0, 0.0, 0.0, 0.0, 1.0, 0.0)).corpus(20)
     assert set(kinds) == {"animal: fox", "fox, animal"}
     assert {row.subgroup for row in TABLE.rows} >= KINDS.keys()
 

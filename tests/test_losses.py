@@ -1,4 +1,4 @@
-"""InfoNCE against float64 sums written out by hand, and its gradients against finite differences."""
+"""InfoNCE against float64 sums written out, and its gradients against finite differences."""
 
 import math
 

@@ -130,7 +130,13 @@ def many_strings(number: int) -> list[str]:
     def draw(high: int) -> int:
         return int(torch.randint(high, (1,), generator=generator))
 
-    common = ["a photo of a dog", "don't stop, it's 2024!", "&amp; &lt;b&gt;", "I'VE  SEEN\tIT", "naïve café"]
+    common = [
+        "a photo of a dog",
+        "don't stop, it's 2024!",
+        "&amp; &lt;b&gt;",
+        "I'VE  SEEN\tIT",
+        "naïve café",
+    ]
     strings = []
     while len(strings) < number:
         words = []
@@ -161,7 +167,8 @@ def test_ids_equal_open_clip_s_and_hugging_face_s_on_ten_thousand_strings(peers)
 
 def test_the_merge_loop_is_importable_without_ftfy():
     # The lab's own models need no ftfy: it is imported only where OpenAI's cleaning is asked for.
-    code = "import sys, clip_lab.tokenizer as t; t.Tokenizer([]).encode('a'); print('ftfy' in sys.modules)"
+    code = "import sys; from clip_lab.tokenizer import Tokenizer; Tokenizer([]).encode('a'); "
+    code += "print('ftfy' in sys.modules)"
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parent
     )

@@ -1,4 +1,4 @@
-"""How well a model does: zero-shot accuracy with its interval, and the built-in models' own tests."""
+"""How well a model does: zero-shot accuracy with its interval, the built-in models' own tests."""
 
 from collections.abc import Callable
 from types import ModuleType

@@ -1,8 +1,8 @@
 """CLIP: two towers and one number (paper, figure 3).
 
-    image_vectors = unit(visual(images))
-    text_vectors  = unit(text(tokens))
-    logits        = exp(logit_scale) · image_vectors @ text_vectors.T
+image_vectors = unit(visual(images))
+text_vectors  = unit(text(tokens))
+logits        = exp(logit_scale) · image_vectors @ text_vectors.T
 """
 
 import math

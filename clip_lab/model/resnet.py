@@ -37,12 +37,14 @@ class Bottleneck(nn.Module):
         nn.init.zeros_(self.bn3.weight)  # each block starts as the identity
         self.downsample = None
         if stride > 1 or channels_in != channels_out:
-            shortcut = OrderedDict([("pool", nn.AvgPool2d(stride))])
+            shortcut: OrderedDict[str, nn.Module] = OrderedDict(pool=nn.AvgPool2d(stride))
             shortcut["0"] = nn.Conv2d(channels_in, channels_out, 1, bias=False)
             shortcut["1"] = nn.BatchNorm2d(channels_out)
             self.downsample = nn.Sequential(shortcut)
 
-    def forward(self, x: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch _ _ _"]:
+    def forward(
+        self, x: Float[Tensor, "batch channels height width"]
+    ) -> Float[Tensor, "batch _ _ _"]:
         shortcut = x if self.downsample is None else self.downsample(x)
         x = F.relu(self.bn1(self.conv1(x)))
         x = self.pool(F.relu(self.bn2(self.conv2(x))))
@@ -78,7 +80,9 @@ class AttentionPool2d(nn.Module):
         pooled = F.scaled_dot_product_attention(q, k, v)  # (B, H, 1, C/H)
         return self.c_proj(pooled.flatten(1))
 
-    def _split(self, x: Float[Tensor, "batch tokens width"]) -> Float[Tensor, "batch heads tokens _"]:
+    def _split(
+        self, x: Float[Tensor, "batch tokens width"]
+    ) -> Float[Tensor, "batch heads tokens _"]:
         return x.unflatten(2, (self.heads, -1)).transpose(1, 2)
 
 

@@ -72,15 +72,11 @@ class ResidualAttentionBlock(nn.Module):
         self.ln_1 = LayerNorm(width)
         self.attn = Attention(width, heads, layers)
         self.ln_2 = LayerNorm(width)
-        self.mlp = nn.Sequential(
-            OrderedDict(
-                c_fc=nn.Linear(width, 4 * width),
-                act=ACTIVATIONS[activation](),
-                c_proj=nn.Linear(4 * width, width),
-            )
-        )
-        nn.init.normal_(self.mlp.c_fc.weight, std=(2 * width) ** -0.5)
-        nn.init.normal_(self.mlp.c_proj.weight, std=residual_std(width, layers))
+        c_fc, c_proj = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+        nn.init.normal_(c_fc.weight, std=(2 * width) ** -0.5)
+        nn.init.normal_(c_proj.weight, std=residual_std(width, layers))
+        act = ACTIVATIONS[activation]()
+        self.mlp = nn.Sequential(OrderedDict(c_fc=c_fc, act=act, c_proj=c_proj))
 
     def forward(
         self, x: Float[Tensor, "batch tokens width"], causal: bool = False

@@ -19,7 +19,7 @@ def names() -> list[str]:
 
 
 def load(name_or_folder: str | Path, device: str | None = None) -> DualEncoder:
-    """A model ready to use: a built-in one by name ("emoji", "shapes"), or a folder that `save` made.
+    """A model ready to use: built in, by name ("emoji", "shapes"), or a folder that `save` made.
 
     `device`: "cpu", "cuda", ...; by default the GPU where there is one. Raises LabError for a name
     that is unknown, a folder that is incomplete or damaged, a device that isn't there.

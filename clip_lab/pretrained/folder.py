@@ -13,7 +13,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
@@ -47,12 +46,14 @@ def save(encoder: DualEncoder, folder: str | Path, half: bool = False) -> None:
 
 def read_folder(folder: Path) -> DualEncoder:
     """A model from a folder that `save` wrote. Raises LabError that names the file at fault."""
-    config = _read(folder, "config.json", json.loads)
+    config = _read(folder, "config.json", _object)
     try:
         model = CLIP(CLIPConfig.from_dict(config["model"]))
         preprocess = Preprocess(**_tuples(config["preprocess"]))
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise LabError(f"{folder / 'config.json'} does not describe a model ({error!r}).") from error
+        raise LabError(
+            f"{folder / 'config.json'} does not describe a model ({error!r})."
+        ) from error
     tokenizer = _read(folder, "tokenizer.json", Tokenizer.from_json)
     if len(tokenizer) != model.config.text.vocab_size:
         raise LabError(
@@ -60,7 +61,7 @@ def read_folder(folder: Path) -> DualEncoder:
             f"{model.config.text.vocab_size}. They belong to different models."
         )
     _fill(model, folder / "model.safetensors")
-    card = _read(folder, "card.json", json.loads)
+    card = _read(folder, "card.json", _object)
     return DualEncoder(model, tokenizer, preprocess, card.get("name", folder.name), card)
 
 
@@ -71,6 +72,13 @@ def _read(folder: Path, name: str, parse: Any) -> Any:
         raise LabError(f"“{folder}” is no model folder: {name} is missing.") from error
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
         raise LabError(f"{folder / name} is damaged ({error}).") from error
+
+
+def _object(text: str) -> dict[str, Any]:
+    values = json.loads(text)
+    if not isinstance(values, dict):
+        raise ValueError("not a JSON object")
+    return values
 
 
 def _tuples(values: dict[str, Any]) -> dict[str, Any]:

@@ -47,7 +47,9 @@ def load_state(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer)
     try:
         tensors = load_file(path)
     except FileNotFoundError as error:
-        raise LabError(f"There is no run to resume in “{folder}”: {STATE_FILE} is missing.") from error
+        raise LabError(
+            f"There is no run to resume in “{folder}”: {STATE_FILE} is missing."
+        ) from error
     except (SafetensorError, OSError) as error:
         raise LabError(f"{path} is damaged ({error}).") from error
     try:

@@ -2,11 +2,12 @@
 
 import contextlib
 import json
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -30,6 +31,7 @@ from clip_lab.training.schedule import adamw, learning_rate
 LOG_FILE = "log.jsonl"
 
 
+@runtime_checkable
 class Pairs(Protocol):
     """What the loop learns from: batch number n, the same whenever it is asked for."""
 
@@ -78,7 +80,8 @@ def train(
     joins the log.
     """
     # Channels last in memory: convolutions run faster so, on CPU and GPU alike.
-    model = encoder.model.train().to(memory_format=torch.channels_last)
+    model = encoder.model.train()
+    model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     optimizer = adamw(model, config.learning_rate, config.weight_decay)
     progress = load_state(folder, model, optimizer) if resume else Progress()
     log = _Log(folder / LOG_FILE, progress.step if resume else 0)
@@ -116,7 +119,7 @@ def train(
                 keep()
                 last_save = time.monotonic()
     except KeyboardInterrupt:
-        bar.write("Stopped. Saving what was learnt so far…")
+        bar.write("Stopped. Saving what was learnt so far…", file=sys.stderr)
     keep()
     bar.close()
     model.eval()
@@ -192,7 +195,7 @@ def _autocast(device: torch.device, precision: str) -> contextlib.AbstractContex
 
 
 def cpu_has_bfloat16() -> bool:
-    """Whether this processor multiplies bfloat16 itself; emulated, it would be slower than float32."""
+    """Whether this processor multiplies bfloat16 itself: emulated, it is slower than float32."""
     try:
         flags = Path("/proc/cpuinfo").read_text()
     except OSError:
@@ -207,7 +210,9 @@ class _Log:
         self.path = path
         kept: list[str] = []
         if start and path.exists():
-            kept = [line for line in path.read_text().splitlines() if json.loads(line)["step"] <= start]
+            kept = [
+                line for line in path.read_text().splitlines() if json.loads(line)["step"] <= start
+            ]
         write_text(path, "".join(f"{line}\n" for line in kept))
 
     def add(self, progress: Progress, measured: dict[str, Any]) -> None:

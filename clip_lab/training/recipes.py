@@ -72,7 +72,7 @@ def _shapes_pairs(batch_size: int, size: int, seed: int) -> Pairs:
 
 
 def shapes_corpus() -> Iterator[str]:
-    """A few thousand captions of the small grammar: its words are few, and soon all of them came."""
+    """A few thousand captions of the small grammar, by which all its words have come."""
     pairs = _shapes_pairs(batch_size=256, size=32, seed=0)
     for step in range(12):
         yield from pairs.batch(step)[1]
@@ -87,7 +87,7 @@ RECIPES = {
         context_length=32,
         vocab_size=4096,
         learning_rate=1.5e-3,
-        weight_decay=0.2,
+        weight_decay=0.4,
         corpus=emoji_corpus,
         pairs=_emoji_pairs,
         trained_on=(

@@ -17,8 +17,8 @@ def learning_rate(peak: float, warmup: int, step: int, fraction: float) -> float
 def adamw(model: nn.Module, lr: float, weight_decay: float) -> torch.optim.AdamW:
     """AdamW that pulls weights towards 0, but no gain, no bias and no scale (paper 2.5).
 
-    Those are the tensors of fewer than two dimensions: pulling a gain to 0 would switch its channel
-    off, and the logit scale has a clamp of its own. β₂ = 0.98 and ε = 1e-6 are the paper's for ViTs.
+    Those are the tensors of fewer than two dimensions: a gain pulled to 0 would switch its channel
+    off, and the logit scale has a clamp of its own. β₂ = 0.98, ε = 1e-6: the paper's, for ViTs.
     """
     parameters = [p for p in model.parameters() if p.requires_grad]
     groups = [

@@ -1,0 +1,104 @@
+"""Models on disk: the same after a round trip, and a sentence for whatever is wrong."""
+
+import json
+import pickle
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from clip_lab.errors import LabError
+from clip_lab.pretrained import load, names, save
+
+
+@pytest.fixture
+def folder(encoder, tmp_path):
+    save(encoder, tmp_path / "model")
+    return tmp_path / "model"
+
+
+def test_a_round_trip_changes_nothing(encoder, folder):
+    loaded = load(folder, "cpu")
+    texts, images = ["a red circle", "图"], [torch.rand(3, 32, 32)]
+    assert torch.equal(loaded.encode_texts(texts), encoder.encode_texts(texts))
+    assert torch.equal(loaded.encode_images(images), encoder.encode_images(images))
+    assert (loaded.preprocess, loaded.model.config) == (encoder.preprocess, encoder.model.config)
+
+
+def test_half_precision_is_half_the_size_and_read_back_as_float32(encoder, folder, tmp_path):
+    save(encoder, tmp_path / "half", half=True)
+    whole, half = (p / "model.safetensors" for p in (folder, tmp_path / "half"))
+    assert half.stat().st_size < 0.6 * whole.stat().st_size
+    loaded = load(tmp_path / "half", "cpu")
+    assert {p.dtype for p in loaded.model.parameters()} == {torch.float32}
+    cosines = loaded.encode_texts(["red"]) @ encoder.encode_texts(["red"]).T
+    assert cosines.item() > 0.9999
+
+
+def test_unknown_names_say_what_there_is():
+    with pytest.raises(LabError, match=r"no model “nonsense”\. Built in are"):
+        load("nonsense")
+
+
+def test_an_unknown_device_is_a_sentence(folder):
+    for device in ("cuda:7", "abacus"):
+        with pytest.raises(LabError, match=f"device “{device}”"):
+            load(folder, device)
+
+
+@pytest.mark.parametrize(
+    "name", ["config.json", "tokenizer.json", "card.json", "model.safetensors"]
+)
+def test_a_missing_cut_or_foreign_file_is_named(folder, name):
+    whole = (folder / name).read_bytes()
+    for data in (whole[: len(whole) // 2], b"", pickle.dumps(Bomb()), b"[1, 2]", b"\xff\xfe\x00"):
+        (folder / name).write_bytes(data)
+        with pytest.raises(LabError, match=name):
+            load(folder, "cpu")
+    (folder / name).unlink()
+    with pytest.raises(LabError, match=f"{name} is missing"):
+        load(folder, "cpu")
+
+
+class Bomb:
+    """Unpickled, it would fail the test."""
+
+    def __reduce__(self):
+        return (pytest.fail, ("a pickle was executed",))
+
+
+@pytest.mark.parametrize("fault", ["missing", "extra", "shape"])
+def test_tensors_that_do_not_fit_are_named(folder, fault):
+    tensors = load_file(folder / "model.safetensors")
+    if fault == "missing":
+        del tensors["visual.proj"]
+    elif fault == "extra":
+        tensors["visual.stranger"] = torch.zeros(2)
+    else:
+        tensors["visual.proj"] = torch.zeros(3, 3)
+    save_file(tensors, folder / "model.safetensors")
+    with pytest.raises(LabError, match=r"visual\.(proj|stranger)"):
+        load(folder, "cpu")
+
+
+def test_a_config_that_is_none_and_a_tokenizer_of_another_model_are_refused(folder):
+    config = json.loads((folder / "config.json").read_text())
+    del config["model"]["text"]
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(LabError, match="does not describe a model"):
+        load(folder, "cpu")
+
+
+def test_a_tokenizer_of_another_size_is_refused(folder):
+    values = json.loads((folder / "tokenizer.json").read_text())
+    values["merges"].pop()
+    (folder / "tokenizer.json").write_text(json.dumps(values))
+    with pytest.raises(LabError, match="different models"):
+        load(folder, "cpu")
+
+
+def test_the_built_in_models_are_there_and_fit_in_the_package():
+    assert names() == ["emoji", "shapes"]
+    for name in names():
+        encoder = load(name, "cpu")
+        assert {"trained_on", "command", "figures", "licence"} <= set(encoder.card)
