@@ -155,3 +155,22 @@ def test_info_shows_the_card(capsys, encoder, tmp_path):
     status, out, _ = run(capsys, "info", tmp_path)
     assert status == 0 and "trained on: nothing" in out and "top1: 0.5" in out
     assert json.loads((tmp_path / "card.json").read_text())["figures"] == {"top1": 0.5}
+
+
+def test_lab_copies_notebooks_and_never_overwrites(capsys, tmp_path, monkeypatch):
+    from clip_lab.course import open as course
+
+    started = []
+    monkeypatch.setattr(course.subprocess, "run", lambda command, check: started.append(command))
+    folder = tmp_path / "course"
+    assert run(capsys, "lab", "--folder", folder, "--no-browser")[0] == 0
+    notebooks = sorted(folder.glob("*.ipynb"))
+    assert [path.name for path in notebooks] == [p.name for p in course.student_notebooks()]
+    assert str(notebooks[0]) in started[0]
+    notebooks[0].write_text("my work")
+    run(capsys, "lab", "--folder", folder, "--no-browser")
+    assert notebooks[0].read_text() == "my work"
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    status, _, err = run(capsys, "lab", "--folder", blocked)
+    assert status == 2 and "can't be written" in err
