@@ -264,7 +264,7 @@ def run_info(options: argparse.Namespace) -> None:
             f"texts of up to {encoder.tokenizer.context_length - 2}, {encoder.embed_dim} dimensions"
         )
         for key, value in encoder.card.items():
-            if key != "name":
+            if key not in ("name", "curve"):
                 _print_card(key, value, "  ")
 
 

@@ -27,6 +27,7 @@ Pair = tuple[str, str]
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 WORD_END = "</w>"
+MAX_KNOWN = 100_000  # words whose ids are remembered
 OPENAI_MERGES = 48_894  # of the 262,144 in OpenAI's file, the ones that CLIP uses
 
 # What counts as one word before any merge: contractions, letters, single digits, other marks.
@@ -125,7 +126,7 @@ class Tokenizer:
     def _too_long(self, text: str, length: str) -> str:
         return (
             f"The text “{text[:40]}…” has {length}; this model reads at most "
-            f"{self.context_length - 2} tokens. Shorten it, or pass truncate=True to cut its end."
+            f"{self.context_length - 2} tokens. Shorten it (in code, truncate=True cuts its end)."
         )
 
     def encode(self, text: str) -> list[int]:
@@ -134,6 +135,8 @@ class Tokenizer:
 
     def _encode_word(self, word: str) -> tuple[int, ...]:
         if word not in self._known:
+            if len(self._known) > MAX_KNOWN:
+                self._known = {START: (self.start,), END: (self.end,)}
             *_, pieces = [_symbols(word), *(merge.pieces for merge in self._merge(word))]
             self._known[word] = tuple(self.id_of[piece] for piece in pieces)
         return self._known[word]

@@ -68,7 +68,8 @@ def _emoji_pairs(batch_size: int, size: int, seed: int) -> Pairs:
 
 
 def _shapes_pairs(batch_size: int, size: int, seed: int) -> Pairs:
-    return ShapesPairs(batch_size=batch_size, size=size, seed=seed)
+    kinds = {"single": 0.75, "pair": 0.12, "count": 0.08, "word": 0.05}
+    return ShapesPairs(batch_size=batch_size, size=size, seed=seed, kinds=kinds)
 
 
 def shapes_corpus() -> Iterator[str]:
@@ -97,13 +98,13 @@ RECIPES = {
         unknown="photographs, and anything else that is not drawn like an emoji",
     ),
     "shapes": Recipe(
-        vision=ViTConfig(image_size=32, patch_size=8, width=128, layers=3),
+        vision=ResNetConfig(image_size=32, layers=(1, 1, 1, 1), width=8),
         embed_dim=64,
-        text_width=128,
+        text_width=64,
         text_layers=2,
         context_length=32,
         vocab_size=1024,
-        learning_rate=2e-3,
+        learning_rate=5e-3,
         weight_decay=0.1,
         corpus=shapes_corpus,
         pairs=_shapes_pairs,

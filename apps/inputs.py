@@ -1,0 +1,109 @@
+"""What comes from outside: pictures, labels and templates, taken in without harm.
+
+Every limit is a sentence that tells what to do (LabError). The tests try each of them.
+"""
+
+import base64
+import binascii
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from PIL import Image
+
+from clip_lab.errors import LabError
+from clip_lab.preprocess import open_image
+from clip_lab.zero_shot import TEMPLATES, fill
+
+MAX_FILE_BYTES = 10 * 2**20
+MAX_LABELS, MAX_LABEL_LENGTH, MAX_LABELS_LENGTH = 20_000, 300, 400_000
+MAX_PROMPTS, MAX_PROMPTS_LENGTH = 40_000, 8_000_000
+OWN = "your own"  # the choice of template that reads a text box
+
+
+def picture_box(value: Image.Image | None = None, **options: Any) -> gr.Image:
+    """Gradio's picture box, for listeners with `preprocess=False`, which get an `Upload`.
+
+    Left to itself, Gradio opens an upload before any limit is checked; here `read_picture` is the
+    only one that does. And it would fetch an address: nothing leaves this machine. (A function, as
+    for every subclass of a component Gradio writes a .pyi file beside the source.)
+    """
+    box = gr.Image(value, type="filepath", **options)
+    keep = box.async_move_resource_to_block_cache
+
+    async def keep_files_only(path: Any) -> str | None:
+        if str(path).lower().startswith(("http:", "https:")):
+            raise gr.Error("Give the picture as a file, not as an address.", print_exception=False)
+        return await keep(path)
+
+    box.async_move_resource_to_block_cache = keep_files_only  # pyright: ignore
+    return box
+
+
+Upload = dict[str, Any]  # Gradio's ImageData: a path in its own upload folder, or a data: url
+
+
+def read_picture(upload: Upload | None) -> Image.Image:
+    """What came through a `picture_box`, as upright RGB."""
+    too_big = f"The picture has over {MAX_FILE_BYTES // 2**20} MB. Make it smaller first."
+    if not upload or not (upload.get("url") or upload.get("path")):
+        raise LabError("Choose a picture: click a sample, upload a file or paste one.")
+    url = upload.get("url") or ""
+    if not url.startswith("data:"):
+        path = Path(upload["path"])
+        if path.is_file() and path.stat().st_size > MAX_FILE_BYTES:
+            raise LabError(too_big)
+        return open_image(path)
+    kind, _, body = url.partition(",")
+    if len(body) > MAX_FILE_BYTES * 4 // 3:  # base64 writes three bytes as four characters
+        raise LabError(too_big)
+    try:
+        return open_image(base64.b64decode(body, validate=True))
+    except binascii.Error as error:
+        raise LabError(f"The picture's {kind[:40]} address is damaged. Upload a file.") from error
+
+
+def parse_labels(text: str) -> tuple[str, ...]:
+    """Labels one a line, or on a single line with commas between; each once, in the order given."""
+    text = (text or "").strip()
+    if len(text) > MAX_LABELS_LENGTH:
+        raise LabError(
+            f"The labels have {len(text):,} characters together; at most {MAX_LABELS_LENGTH:,} "
+            "are read. Give fewer or shorter ones."
+        )
+    for comma in "，、":  # Chinese and Japanese
+        text = text.replace(comma, ",") if "\n" not in text else text
+    pieces = text.split("\n") if "\n" in text else text.split(",")
+    labels = tuple(dict.fromkeys(piece.strip() for piece in pieces if piece.strip()))
+    if not labels:
+        raise LabError("Give at least one label: what might be in the picture?")
+    if len(labels) > MAX_LABELS:
+        raise LabError(f"{len(labels):,} labels are too many; at most {MAX_LABELS:,} are read.")
+    longest = max(labels, key=len)
+    if len(longest) > MAX_LABEL_LENGTH:
+        raise LabError(
+            f"The label “{longest[:40]}…” has {len(longest):,} characters; at most "
+            f"{MAX_LABEL_LENGTH} are read. Shorten it."
+        )
+    return labels
+
+
+def choose_templates(name: str, own: str, labels: Sequence[str]) -> tuple[str, ...]:
+    """The set of that name, or the user's own, one a line. Each must hold {} for the label."""
+    if name != OWN and name not in TEMPLATES:
+        raise LabError(f"There is no set of templates called “{name}”.")
+    lines = tuple(dict.fromkeys(line.strip() for line in (own or "").split("\n") if line.strip()))
+    templates = lines if name == OWN else TEMPLATES[name]
+    if not templates:
+        raise LabError("Write a template with {} where the label belongs, as in “a drawing of {}”.")
+    for template in templates:
+        fill(template, "")  # raises LabError where there is no {}
+    letters = sum(map(len, labels))
+    length = sum(len(labels) * len(t) + t.count("{}") * letters for t in templates)
+    if len(labels) * len(templates) > MAX_PROMPTS or length > MAX_PROMPTS_LENGTH:
+        raise LabError(
+            f"{len(labels):,} labels in {len(templates):,} templates make too many texts to read "
+            f"(at most {MAX_PROMPTS:,}). Give fewer labels or one template."
+        )
+    return templates

@@ -1,0 +1,79 @@
+"""One look for all apps, and the one way in which they are launched."""
+
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio.themes.utils.fonts import LocalFont
+
+from clip_lab.errors import LabError
+
+STATIC = Path(__file__).parent / "static"
+MODEL_WORK = "model"  # the concurrency_id of everything that runs the model: one at a time
+
+# Fonts that lie in Gradio's package; a Google font would be fetched from outside. Of its default,
+# the weight 600 has but a few letters, so 700 stands in for it. Faint text is darker than Gradio's,
+# to be legible (contrast of at least 4.5).
+THEME = gr.themes.Default(
+    primary_hue=gr.themes.colors.blue,
+    secondary_hue=gr.themes.colors.orange,
+    neutral_hue=gr.themes.colors.slate,
+    radius_size=gr.themes.sizes.radius_lg,
+    font=(LocalFont("Source Sans Pro", weights=(400, 700)), "ui-sans-serif", "sans-serif"),
+).set(
+    color_accent="*primary_600",
+    body_text_color_subdued="*neutral_600",
+    body_text_color_subdued_dark="*neutral_400",
+    block_info_text_color="*neutral_600",
+    block_info_text_color_dark="*neutral_400",
+    block_label_text_color="*neutral_700",
+    block_title_text_color="*neutral_700",
+)
+
+
+def asset(name: str) -> str:
+    """The text of a file in `static/`."""
+    return (STATIC / name).read_text(encoding="utf-8")
+
+
+def launch_options() -> dict[str, Any]:
+    """What every launch has in common: the look, the limits, and no way to the outside."""
+    return {
+        "theme": THEME,
+        # In the head it is taken as it stands; through `css`, Gradio rewrites every selector.
+        "head": f"<style>{asset('lab.css')}</style>",
+        "max_file_size": "10mb",
+        "footer_links": [],
+        "run_history": False,  # it would keep uploads in the browser and offer to send them away
+        "enable_monitoring": False,
+        "ssr_mode": False,
+        "pwa": False,
+        "quiet": True,
+    }
+
+
+def launch(
+    demo: gr.Blocks,
+    host: str = "127.0.0.1",
+    port: int | None = None,
+    share: bool = False,
+    open_browser: bool = False,
+    block: bool = True,
+) -> str:
+    """Serve an app and return its address; with `block`, only once Ctrl-C has ended it.
+
+    Bound to this machine alone by default. `share` opens a tunnel through Gradio's servers: the one
+    thing here that leaves the machine. Raises LabError where the port is taken.
+    """
+    demo.queue(max_size=64)
+    options = launch_options() | {"server_name": host, "server_port": port, "share": share}
+    try:
+        _, address, shared = demo.launch(
+            **options, inbrowser=open_browser, prevent_thread_lock=True
+        )
+    except OSError as error:
+        raise LabError(f"Port {port or 7860} on {host} is taken. Choose another --port.") from error
+    print(f"CLIP Lab is open at {shared or address}  (Ctrl-C ends it)", flush=True)
+    if block:
+        demo.block_thread()
+    return shared or address
