@@ -183,3 +183,26 @@ def test_a_full_disk_is_a_sentence_and_keeps_the_old_file(tmp_path):
         write_whole(target, fill_the_disk)
     assert target.read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]
+
+
+def test_measuring_on_the_way_leaves_no_trace(tmp_path, tokenizer):
+    # With batch normalisation in training mode, the test's pictures would move its statistics.
+    from clip_lab.dual_encoder import DualEncoder
+    from clip_lab.model import CLIP, CLIPConfig, ResNetConfig, TextConfig
+    from clip_lab.preprocess import Preprocess
+
+    def run(folder, on_save):
+        torch.manual_seed(0)
+        text = TextConfig(len(tokenizer), 24, 64, 1, tokenizer.end)
+        model = CLIP(CLIPConfig(32, ResNetConfig(32, (1, 1, 1, 1), 4), text))
+        encoder = DualEncoder(model, tokenizer, Preprocess(32), "tiny")
+        config = TrainConfig(steps=4, precision="float32", workers=0, save_every=0)
+        train(encoder, FourColours(), config, folder, on_save=on_save)
+        return encoder.model.state_dict()
+
+    def look(encoder):
+        encoder.encode_images([torch.rand(3, 32, 32) * 0.1])
+        return {"looked": 1.0}
+
+    alone, watched = run(tmp_path / "a", None), run(tmp_path / "b", look)
+    assert all(torch.equal(alone[name], watched[name]) for name in alone)

@@ -94,8 +94,9 @@ def train(
         save_state(folder, model, optimizer, progress)
         save(encoder, folder)
         if on_save is not None:
+            model.eval()  # else batch normalisation would learn from the pictures of the test
             log.add(progress, on_save(encoder))
-        model.train()
+            model.train()
 
     try:
         while config.fraction(progress) < 1:
