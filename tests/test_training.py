@@ -196,7 +196,7 @@ def test_measuring_on_the_way_leaves_no_trace(tmp_path, tokenizer):
         text = TextConfig(len(tokenizer), 24, 64, 1, tokenizer.end)
         model = CLIP(CLIPConfig(32, ResNetConfig(32, (1, 1, 1, 1), 4), text))
         encoder = DualEncoder(model, tokenizer, Preprocess(32), "tiny")
-        config = TrainConfig(steps=4, precision="float32", workers=0, save_every=0)
+        config = TrainConfig(steps=4, precision="float32", workers=0, save_every=0.0)
         train(encoder, FourColours(), config, folder, on_save=on_save)
         return encoder.model.state_dict()
 
