@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -11,10 +11,8 @@ from torch.nn import functional as F
 from tqdm.auto import tqdm
 
 from clip_lab.model import CLIP
-from clip_lab.preprocess import ImageSource, Preprocess
+from clip_lab.preprocess import ImageSources, Preprocess
 from clip_lab.tokenizer import Tokenizer
-
-Item = TypeVar("Item")
 
 
 @dataclass
@@ -48,12 +46,12 @@ class DualEncoder:
 
     @torch.inference_mode()
     def encode_images(
-        self, images: Sequence[ImageSource], batch_size: int = 64, progress: bool = False
+        self, images: ImageSources, batch_size: int = 64, progress: bool = False
     ) -> Float[Tensor, "images embed_dim"]:
         """A unit vector a picture, float32, on the CPU.
 
-        Takes what `open_image` takes: paths, bytes, PIL images, arrays, tensors. Raises LabError
-        for the first picture that can't be read.
+        Takes a list of what `open_image` takes (paths, bytes, PIL images, arrays, tensors), or one
+        tensor (images, 3, height, width). Raises LabError for the first that can't be read.
         """
         vectors = [
             self._unit(self.model.encode_image(pixels.to(self.device)))
@@ -84,9 +82,7 @@ class DualEncoder:
         return F.normalize(vectors.float(), dim=-1).cpu()
 
 
-def _batches(
-    items: Sequence[Item], size: int, unit: str, progress: bool
-) -> Iterator[Sequence[Item]]:
+def _batches(items: Any, size: int, unit: str, progress: bool) -> Iterator[Any]:
     """Slices of `size`, with a progress bar once there is more than one."""
     starts = range(0, len(items), size)
     hidden = not progress or len(starts) < 2

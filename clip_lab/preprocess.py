@@ -2,6 +2,7 @@
 
 import io
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ MAX_PIXELS = 64_000_000  # a bigger one is more likely an attack than a photogra
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM")  # no programs started
 
 ImageSource = Image.Image | str | Path | bytes | np.ndarray | Tensor
+ImageSources = Sequence[ImageSource] | Tensor | np.ndarray  # many: a list, or one array of them
 
 
 def open_image(source: ImageSource) -> Image.Image:

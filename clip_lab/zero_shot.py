@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from clip_lab.dual_encoder import DualEncoder
 from clip_lab.errors import LabError
-from clip_lab.preprocess import ImageSource
+from clip_lab.preprocess import ImageSources
 
 # Sets of prompts by name; {} is the label's place. A set of several is an ensemble (paper 3.1.4).
 TEMPLATES: dict[str, tuple[str, ...]] = {
@@ -102,7 +102,7 @@ class ZeroShotClassifier:
         """
         return F.normalize(vectors.mean(dim=1), dim=-1)
 
-    def __call__(self, images: Sequence[ImageSource]) -> Prediction:
+    def __call__(self, images: ImageSources) -> Prediction:
         """Classify pictures: anything that `encode_images` takes."""
         return self.predict(self.encoder.encode_images(images))
 

@@ -54,7 +54,7 @@ def zero_shot_accuracy(
 ) -> Accuracy:
     """Classify every picture among all labels; `targets` are indices into `labels`."""
     weights = ZeroShotClassifier(encoder, labels, templates).weights
-    image_vectors = encoder.encode_images(list(pictures), batch_size=256)
+    image_vectors = encoder.encode_images(pictures, batch_size=256)
     ranks = rank_of_target(image_vectors @ weights.T, targets)
     top1, top5 = ((ranks < k).float().mean().item() for k in (1, 5))
     return Accuracy(top1, top5, len(targets), len(labels))
