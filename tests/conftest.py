@@ -48,8 +48,13 @@ def tokenizer() -> Tokenizer:
 @pytest.fixture
 def encoder(tokenizer: Tokenizer) -> DualEncoder:
     """An untrained CLIP of a few thousand weights."""
+    return untrained(tokenizer)
+
+
+def untrained(tokenizer: Tokenizer) -> DualEncoder:
+    """A tiny CLIP around any tokenizer."""
     torch.manual_seed(0)
-    text = TextConfig(len(tokenizer), 24, 64, 2, tokenizer.end)
+    text = TextConfig(len(tokenizer), tokenizer.context_length, 64, 2, tokenizer.end)
     config = CLIPConfig(32, ViTConfig(32, 8, 64, 2), text)
     return DualEncoder(CLIP(config), tokenizer, Preprocess(32), "tiny")
 

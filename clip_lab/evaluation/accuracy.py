@@ -21,6 +21,12 @@ class Accuracy:
     pictures: int
     classes: int
 
+    @classmethod
+    def of_ranks(cls, ranks: Int[Tensor, " pictures"], classes: int) -> "Accuracy":
+        """From how many labels stood before each picture's own."""
+        top1, top5 = ((ranks < k).float().mean().item() for k in (1, 5))
+        return cls(top1, top5, len(ranks), classes)
+
     @property
     def chance(self) -> float:
         """What guessing gives for top-1."""
@@ -53,11 +59,21 @@ def zero_shot_accuracy(
     templates: Sequence[str] = ("{}",),
 ) -> Accuracy:
     """Classify every picture among all labels; `targets` are indices into `labels`."""
+    ranks = zero_shot_ranks(encoder, pictures, labels, targets, templates)
+    return Accuracy.of_ranks(ranks, len(labels))
+
+
+def zero_shot_ranks(
+    encoder: DualEncoder,
+    pictures: Float[Tensor, "pictures 3 height width"],
+    labels: Sequence[str],
+    targets: Int[Tensor, " pictures"],
+    templates: Sequence[str] = ("{}",),
+) -> Int[Tensor, " pictures"]:
+    """For each picture, how many labels stand before its own: 0 is a hit."""
     weights = ZeroShotClassifier(encoder, labels, templates).weights
     image_vectors = encoder.encode_images(pictures, batch_size=256)
-    ranks = rank_of_target(image_vectors @ weights.T, targets)
-    top1, top5 = ((ranks < k).float().mean().item() for k in (1, 5))
-    return Accuracy(top1, top5, len(targets), len(labels))
+    return rank_of_target(image_vectors @ weights.T, targets)
 
 
 def rank_of_target(

@@ -1,13 +1,15 @@
 """The emoji model's three tests: another artist's hand, things never seen, another language."""
 
+import re
 from typing import Any
 
 from clip_lab.data.captions import COMMAS
 from clip_lab.data.emoji import EmojiTest, emoji_test
 from clip_lab.data.emoji_table import TRAINED_STYLES, emoji_table, texts
 from clip_lab.dual_encoder import DualEncoder
-from clip_lab.evaluation.accuracy import Accuracy, zero_shot_accuracy
+from clip_lab.evaluation.accuracy import Accuracy, zero_shot_accuracy, zero_shot_ranks
 from clip_lab.tokenizer import Tokenizer
+from clip_lab.training.recipes import emoji_corpus
 
 UNSEEN_STYLE = "openmoji"
 
@@ -29,6 +31,32 @@ def concepts_never_seen(
     test = emoji_test(style, "heldout", language)
     labels = _descriptions(encoder.tokenizer, test, language) if described else test.labels
     return zero_shot_accuracy(encoder, test.pictures, labels, test.targets)
+
+
+def by_familiarity(encoder: DualEncoder, style: str) -> dict[str, Accuracy]:
+    """Concepts never seen, English, apart by how many words of the name training ever said.
+
+    A word never said has no meaning to the text tower: such a name can be right by chance alone.
+    """
+    heard = {word for text in emoji_corpus() for word in words_of(text)}
+    test = emoji_test(style, "heldout")
+    shares = [
+        sum(w in heard for w in words_of(label)) / len(words_of(label)) for label in test.labels
+    ]
+    kinds = ["no word" if s == 0 else "every word" if s == 1 else "some words" for s in shares]
+    of_picture = [kinds[target] for target in test.targets.tolist()]
+    ranks = zero_shot_ranks(encoder, test.pictures, test.labels, test.targets)
+    return {
+        kind: Accuracy.of_ranks(
+            ranks[[i for i, k in enumerate(of_picture) if k == kind]], len(kinds)
+        )
+        for kind in ("every word", "some words", "no word")
+    }
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a name in an alphabet, in lower case."""
+    return re.findall(r"\w+", text.lower())
 
 
 def _descriptions(tokenizer: Tokenizer, test: EmojiTest, language: str) -> list[str]:
@@ -75,6 +103,10 @@ def figures(encoder: DualEncoder, languages: tuple[str, ...] = ("en", "zh")) -> 
         }
         for style, accuracy in zip(TRAINED_STYLES, concepts, strict=True):
             result[language][f"concepts_never_seen_{style}"] = accuracy.to_dict()
+    parts = [by_familiarity(encoder, style) for style in TRAINED_STYLES]
+    result["en"]["concepts_never_seen_by_words_heard"] = {
+        kind: _pooled([part[kind] for part in parts]).to_dict() for kind in parts[0]
+    }
     return result
 
 

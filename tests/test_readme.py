@@ -1,0 +1,34 @@
+"""The README promises nothing that isn't there."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_every_link_within_the_project_leads_somewhere():
+    targets = re.findall(r"\]\((?!https?:)([^)#]+)\)", README)
+    assert len(targets) > 10
+    for target in targets:
+        assert (ROOT / target).exists(), target
+
+
+def test_every_make_target_exists():
+    makefile = (ROOT / "Makefile").read_text()
+    for target in set(re.findall(r"make (\w+)", README)) - {"and"}:
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_the_table_of_models_is_level_with_the_cards():
+    script = ROOT / "scripts/readme_models.py"
+    result = subprocess.run([sys.executable, script, "--check"], capture_output=True, text=True)
+    assert result.returncode == 0, "run scripts/readme_models.py" + result.stderr
+
+
+def test_no_machine_s_paths_in_documents():
+    for name in ("README.md", "CONTRIBUTING.md", "NOTICE", "Makefile", "pyproject.toml"):
+        text = (ROOT / name).read_text(encoding="utf-8")
+        assert not re.search(r"/(root|home|work|tmp)/", text), name
