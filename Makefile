@@ -10,7 +10,7 @@ help:
 	@echo "make app    open the dashboard in your browser, with the built-in model, offline"
 	@echo "make lab    open the course in JupyterLab"
 	@echo "make test   lint, types, every test, the notebooks and the book"
-	@echo "make book   build the course as a web site: book/_build/index.html"
+	@echo "make book   build the course as a web site: book/_build/html/index.html"
 
 # One stamp file a set of packages, made anew when what it depends on changes.
 $(VENV)/.app: pyproject.toml constraints.txt
@@ -38,7 +38,7 @@ lab: $(VENV)/.lab
 	$(BIN)/clip-lab lab
 
 book: $(VENV)/.dev
-	$(BIN)/python -m sphinx -W -b html book book/_build
+	$(BIN)/python -m sphinx -W -b html book book/_build/html
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

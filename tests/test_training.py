@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import signal
 import subprocess
 import sys
@@ -144,10 +145,12 @@ def test_killed_at_any_moment_it_resumes(tmp_path):
     again = subprocess.run(command, capture_output=True, text=True)
     assert again.returncode == 2 and "--resume" in again.stderr
     step = _saved_step(state)
-    process = subprocess.Popen([*command, "--resume"], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [*command, "--resume"], stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
     while _saved_step(state) < step + 2 and process.poll() is None:
         time.sleep(0.2)
-    process.send_signal(signal.SIGINT)  # Ctrl-C
+    os.killpg(process.pid, signal.SIGINT)  # Ctrl-C, as a terminal sends it: to the workers too
     _, log = process.communicate(timeout=60)
     assert process.returncode == 0, log
     assert "Stopped" in log

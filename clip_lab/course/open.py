@@ -42,5 +42,8 @@ def open_course(folder: Path, open_browser: bool = True) -> None:
         raise LabError("JupyterLab is not installed: pip install “clip-lab[notebooks]”.")
     first = copy_notebooks(folder)[0]
     print(f"Your notebooks are in {folder.resolve()}. Ctrl-C twice ends JupyterLab.")
-    options = [] if open_browser else ["--no-browser"]
+    # No news from outside, no look for updates: the lab works without a network.
+    options = ["--LabApp.news_url=None"]
+    options += ["--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdates"]
+    options += [] if open_browser else ["--no-browser"]
     subprocess.run([sys.executable, "-m", "jupyterlab", str(first), *options], check=False)

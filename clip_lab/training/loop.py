@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -184,7 +185,14 @@ def _load(
     data: Pairs, tokenizer: Tokenizer, start: int, workers: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
     steps = _Steps(data, tokenizer, start)
-    return iter(DataLoader(steps, batch_size=None, num_workers=workers))
+    return iter(
+        DataLoader(steps, batch_size=None, num_workers=workers, worker_init_fn=_ignore_interrupt)
+    )
+
+
+def _ignore_interrupt(_worker: int) -> None:
+    """A terminal sends Ctrl-C to the workers too; when to stop is for the loop to say."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[Any]:

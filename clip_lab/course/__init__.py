@@ -1,0 +1,23 @@
+"""What the notebooks lean on: predictions, checks of a learner's code, hints, words to compare.
+
+    from clip_lab.course import check, explain, hint, predict_choice, predict_number
+
+`check("normalize", normalize)` says what is right or names the wrong idea; `hint("normalize", 1)`
+helps in three steps; `predict_number` and `predict_choice` take a guess down before the answer is
+shown; `explain` sets the learner's own words beside a model answer.
+"""
+
+import clip_lab.course.chapters.similarity_exercises  # noqa: F401  (registers both its parts)
+from clip_lab.course.checks import EXERCISES, Note, Wrong, check, hint
+from clip_lab.course.words import explain, predict_choice, predict_number
+
+__all__ = [
+    "EXERCISES",
+    "Note",
+    "Wrong",
+    "check",
+    "explain",
+    "hint",
+    "predict_choice",
+    "predict_number",
+]

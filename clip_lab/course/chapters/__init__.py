@@ -1,0 +1,1 @@
+"""The checks, hints and model answers of each chapter, a module a chapter."""

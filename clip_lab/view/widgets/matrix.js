@@ -1,0 +1,246 @@
+// The N x N matrix of picture-caption cosines, its softmax along either axis, and the loss.
+//
+// One plain ES module without imports: anywidget runs it beside a kernel, `static_html` runs the
+// same text in a page without one. State (cosines, pictures, captions, tau, show) lives in `model`;
+// every change goes through `model.set`, and what is drawn follows the model's change events.
+
+const VIEWS = {
+  cosine: ["cosine", "How alike picture and caption are, from −1 to 1. τ plays no part yet."],
+  logits: ["logit", "The cosine divided by τ. Nothing has been compared yet."],
+  captions: ["softmax over captions", "“Which caption fits this picture?” Rows sum to 100 %."],
+  pictures: ["softmax over pictures", "“Which picture fits this caption?” Columns sum to 100 %."],
+};
+const [LOWEST, START, HIGHEST] = [0.01, 0.07, 1]; // CLIP clamps the scale 1/τ to [1, 100]
+const MOVES = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
+const [WIDTH, HEIGHT] = [260, 96]; // of the curve, in its own units
+
+// What does not depend on the data. Captions are only ever put in as text, never as markup.
+// The attribute on the first line keeps JupyterLab from taking the arrow keys for itself.
+const SKELETON = `<div class="clm" data-lm-suppress-shortcuts="true">
+  <output class="clm-tau"></output>
+  <input type="range" min="${Math.log(LOWEST)}" max="${Math.log(HIGHEST)}" step="0.005"
+    aria-label="temperature τ, on a logarithmic scale">
+  <div class="clm-presets"></div>
+  <fieldset class="clm-views"><legend>Show</legend></fieldset>
+  <p class="clm-about"></p>
+  <div class="clm-scroll">
+    <table role="grid" aria-label="pictures (rows) against captions (columns)">
+      <thead><tr><td class="clm-corner"></td></tr></thead><tbody></tbody>
+    </table>
+  </div>
+  <p class="clm-cell" role="status"><b></b><span></span></p>
+  <div class="clm-foot">
+    <figure>
+      <svg class="clm-curve" aria-hidden="true" viewBox="-7 -7 ${WIDTH + 14} ${HEIGHT + 14}">
+        <line x2="${WIDTH}" y1="${HEIGHT}" y2="${HEIGHT}"></line>
+        <line x2="${WIDTH}" class="clm-chance"></line>
+        <polyline></polyline><circle r="5"></circle>
+      </svg>
+      <figcaption>loss against τ (0.01 to 1)</figcaption>
+    </figure>
+    <p class="clm-loss">Loss <b class="clm-total"></b> nats<span></span></p>
+  </div>
+  <details>
+    <summary>The same as a table, picture by picture</summary>
+    <div class="clm-scroll" tabindex="0" role="region" aria-label="the matrix in words">
+      <table class="clm-digest">
+        <thead><tr><th scope="col">picture of</th><th scope="col">cosine with its caption</th>
+          <th scope="col">share of its row</th><th scope="col">share of its column</th>
+          <th scope="col">caption it likes best</th></tr></thead><tbody></tbody>
+      </table>
+    </div>
+  </details>
+</div>`;
+
+const transpose = (rows) => rows[0].map((_, column) => rows.map((row) => row[column]));
+const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
+const best = (row) => row.indexOf(Math.max(...row));
+
+function softmax(row) {
+  const top = Math.max(...row); // taken off first, so that exp cannot overflow
+  const powers = row.map((value) => Math.exp(value - top));
+  const sum = powers.reduce((total, power) => total + power, 0);
+  return powers.map((power) => power / sum);
+}
+
+/** All the matrices of one temperature, and the loss in nats: rows, columns, and their mean. */
+function quantities(cosine, tau) {
+  const logits = cosine.map((row) => row.map((value) => value / tau));
+  const captions = logits.map(softmax);
+  const pictures = transpose(transpose(logits).map(softmax));
+  const loss = (shares) => mean(shares.map((row, i) => -Math.log(Math.max(row[i], 1e-300))));
+  const [rows, columns] = [loss(captions), loss(pictures)];
+  return { cosine, logits, captions, pictures, rows, columns, total: (rows + columns) / 2 };
+}
+
+function signed(value, digits) {
+  const text = value.toFixed(digits);
+  return Number(text) === 0 ? text.replace("-", "") : text.replace("-", "−");
+}
+
+function percent(share) {
+  return share > 0.9995 ? "100" : (100 * share).toFixed(share < 0.0995 ? 1 : 0);
+}
+
+/** A cell's text, and how strongly it is coloured, on a scale that does not move with the data. */
+const LOOK = {
+  cosine: (value) => [signed(value, 2), Math.abs(value)],
+  logits: (value) => [signed(value, 1), Math.tanh(Math.abs(value) / 12)],
+  captions: (value) => [percent(value), value],
+  pictures: (value) => [percent(value), value],
+};
+
+/** A new element with properties, and children (elements or text) inside it. */
+function make(tag, properties = {}, ...children) {
+  const element = Object.assign(document.createElement(tag), properties);
+  element.append(...children);
+  return element;
+}
+
+/** The rows of the matrix: a picture, then a cell for each caption. `onFocus(i, j)` is told. */
+function fillGrid(table, captions, pictures, onFocus) {
+  const heading = (text) => make("th", { scope: "col", title: text }, make("span", {}, text));
+  table.tHead.rows[0].append(...captions.map(heading));
+  const cells = captions.map(() => captions.map(() => make("td", { tabIndex: -1 })));
+  cells.forEach((row, i) => {
+    const image = make("img", { src: pictures[i], alt: `picture of: ${captions[i]}` });
+    table.tBodies[0].append(make("tr", {}, make("th", { scope: "row" }, image), ...row));
+    row.forEach((cell, j) => {
+      cell.classList.toggle("clm-match", i === j);
+      cell.addEventListener("pointerenter", () => onFocus(i, j));
+      cell.addEventListener("focus", () => onFocus(i, j));
+      cell.addEventListener("keydown", (event) => {
+        const move = MOVES[event.key];
+        if (!move) return;
+        event.preventDefault();
+        cells[i + move[0]]?.[j + move[1]]?.focus();
+      });
+    });
+  });
+  return cells;
+}
+
+function paintGrid(cells, view, matrix, [row, column]) {
+  cells.forEach((line, i) => line.forEach((cell, j) => {
+    const here = i === row && j === column;
+    const [text, depth] = LOOK[view](matrix[i][j]);
+    cell.textContent = text;
+    cell.tabIndex = here ? 0 : -1; // one stop for the Tab key; arrows do the rest
+    cell.style.setProperty("--depth", `${(100 * depth).toFixed(1)}%`);
+    cell.classList.toggle("clm-negative", matrix[i][j] < 0);
+    cell.classList.toggle("clm-here", here);
+    // What a share is a share of: the whole row, or the whole column.
+    const together = view === "captions" ? i === row : view === "pictures" && j === column;
+    cell.classList.toggle("clm-line", together);
+  }));
+}
+
+/** Draws the loss at every τ; returns a function that moves the dot. */
+function drawCurve(svg, cosines) {
+  const taus = Array.from({ length: 61 }, (_, k) => LOWEST * (HIGHEST / LOWEST) ** (k / 60));
+  const losses = taus.map((tau) => quantities(cosines, tau).total);
+  const chance = Math.log(cosines.length);
+  const x = (tau) => ((WIDTH * Math.log(tau / LOWEST)) / Math.log(HIGHEST / LOWEST)).toFixed(1);
+  const y = (loss) => (HEIGHT * (1 - loss / Math.max(1.1 * chance, ...losses))).toFixed(1);
+  const points = taus.map((tau, k) => `${x(tau)},${y(losses[k])}`).join(" ");
+  svg.querySelector("polyline").setAttribute("points", points);
+  for (const end of ["y1", "y2"]) svg.querySelector(".clm-chance").setAttribute(end, y(chance));
+  return (tau, loss) => {
+    svg.querySelector("circle").setAttribute("cx", x(tau));
+    svg.querySelector("circle").setAttribute("cy", y(loss));
+  };
+}
+
+/** A line of words for each picture: the table for who can't use the colours. */
+function fillDigest(table, captions, all) {
+  table.tBodies[0].replaceChildren(...captions.map((caption, i) => make("tr", {},
+    make("th", { scope: "row" }, caption),
+    make("td", {}, signed(all.cosine[i][i], 2)),
+    make("td", {}, `${percent(all.captions[i][i])} %`),
+    make("td", {}, `${percent(all.pictures[i][i])} %`),
+    make("td", {}, captions[best(all.cosine[i])]))));
+}
+
+function sayCell(paragraph, captions, all, [i, j]) {
+  const own = i === j ? " (its own)" : "";
+  const pair = `Picture of “${captions[i]}”, caption “${captions[j]}”${own}: `;
+  paragraph.firstChild.textContent = pair;
+  paragraph.lastChild.textContent =
+    `cosine ${signed(all.cosine[i][j], 3)} ÷ τ = logit ${signed(all.logits[i][j], 2)} → ` +
+    `${percent(all.captions[i][j])} % of its row, ${percent(all.pictures[i][j])} % of its column.`;
+}
+
+function sayLoss(paragraph, all) {
+  const count = all.cosine.length;
+  const right = (rows) => rows.filter((row, k) => best(row) === k).length;
+  paragraph.querySelector("b").textContent = all.total.toFixed(3);
+  paragraph.lastChild.textContent =
+    ` = mean of rows ${all.rows.toFixed(3)} and columns ${all.columns.toFixed(3)}. ` +
+    `Knowing nothing: ln ${count} = ${Math.log(count).toFixed(3)} (dashed). ` +
+    `Best in its row: ${right(all.cosine)} of ${count}; ` +
+    `in its column: ${right(transpose(all.cosine))}.`;
+}
+
+/** The slider, its presets and the switch; returns a function that sets them from the model. */
+function connect(find, model) {
+  const put = (name, value) => { model.set(name, value); model.save_changes(); };
+  const [range, given] = [find("input[type=range]"), model.get("tau")];
+  range.addEventListener("input", () => put("tau", Math.exp(Number(range.value))));
+  const presets = [[LOWEST, "sharpest"], [START, "CLIP's start"], [HIGHEST, "flattest"]];
+  if (!presets.some(([tau]) => Math.abs(tau / given - 1) < 0.01)) presets.push([given, "as given"]);
+  find(".clm-presets").append(...presets.sort((a, b) => a[0] - b[0]).map(([tau, name]) => {
+    const label = `${Number(tau.toPrecision(2))} ${name}`;
+    return make("button", { type: "button", onclick: () => put("tau", tau) }, label);
+  }));
+  const group = `clm-${Math.random()}`; // two matrices on a page must not share a name
+  const radios = Object.keys(VIEWS).map((view) => make("input",
+    { type: "radio", name: group, value: view, onchange: () => put("show", view) }));
+  find(".clm-views").append(...radios.map((radio) =>
+    make("label", {}, radio, make("span", {}, VIEWS[radio.value][0]))));
+  return (tau, view) => {
+    range.value = Math.log(tau);
+    range.setAttribute("aria-valuetext", `τ = ${tau.toPrecision(2)}`);
+    find(".clm-tau").replaceChildren(make("b", {}, `τ = ${tau.toPrecision(2)}`),
+      `  scale 1/τ = ${(1 / tau).toPrecision(3)}  logit_scale = ${Math.log(1 / tau).toFixed(2)}`);
+    for (const radio of radios) radio.checked = radio.value === view;
+    find(".clm-about").textContent = VIEWS[view][1];
+  };
+}
+
+/** Puts a whole matrix into `el`; returns the function that brings it up to the model's state. */
+function build(model, el) {
+  el.innerHTML = SKELETON;
+  const find = (selector) => el.querySelector(selector);
+  const [cosines, captions] = [model.get("cosines"), model.get("captions")];
+  let focus = [0, 0];
+  const setControls = connect(find, model);
+  const moveDot = drawCurve(find("svg"), cosines);
+  const onFocus = (i, j) => { focus = [i, j]; update(); };
+  const cells = fillGrid(find("[role=grid]"), captions, model.get("pictures"), onFocus);
+  const update = () => {
+    const [tau, view] = [model.get("tau"), model.get("show")];
+    const all = quantities(cosines, tau);
+    setControls(tau, view);
+    paintGrid(cells, view, all[view], focus);
+    moveDot(tau, all.total);
+    sayCell(find(".clm-cell"), captions, all, focus);
+    sayLoss(find(".clm-loss"), all);
+    fillDigest(find(".clm-digest"), captions, all);
+  };
+  update();
+  return update;
+}
+
+function render({ model, el }) {
+  let update = build(model, el);
+  const refresh = () => update();
+  const rebuild = () => { update = build(model, el); };
+  const listeners = { tau: refresh, show: refresh, cosines: rebuild, pictures: rebuild,
+    captions: rebuild };
+  for (const [name, listen] of Object.entries(listeners)) model.on(`change:${name}`, listen);
+  return () => {
+    for (const [name, listen] of Object.entries(listeners)) model.off(`change:${name}`, listen);
+  };
+}
+
+export default { render };

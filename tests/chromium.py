@@ -1,0 +1,48 @@
+"""A browser for tests of pages that need no server, and what it must not do: complain, or fetch."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+CHROMIUM = Path("/usr/bin/chromium")
+MISSING = f"there is no browser at {CHROMIUM}"
+QUIET = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+INSIDE = ("file:", "data:", "blob:")
+
+
+@contextmanager
+def open_browser() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=QUIET)
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+@contextmanager
+def visit(browser: Any, file: Path, width: int = 1280, **options: Any) -> Iterator[Any]:
+    """The page of a file. On leaving: no error was logged, and nothing was asked of the network."""
+    page = browser.new_page(viewport={"width": width, "height": 900}, **options)
+    page.set_default_timeout(30_000)
+    fetched, complaints = [], []
+    page.on("request", lambda request: fetched.append(request.url))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("console", lambda m: complaints.append(m.text) if m.type == "error" else None)
+    page.goto(file.as_uri())
+    try:
+        yield page
+    finally:
+        page.close()
+    assert [url for url in fetched if not url.startswith(INSIDE)] == []
+    assert complaints == []
