@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -161,7 +162,12 @@ def test_lab_copies_notebooks_and_never_overwrites(capsys, tmp_path, monkeypatch
     from clip_lab.course import open as course
 
     started = []
-    monkeypatch.setattr(course.subprocess, "run", lambda command, check: started.append(command))
+
+    def start(command: list[str], check: bool) -> SimpleNamespace:
+        started.append(command)
+        return SimpleNamespace(returncode=0)
+
+    monkeypatch.setattr(course.subprocess, "run", start)
     folder = tmp_path / "course"
     assert run(capsys, "lab", "--folder", folder, "--no-browser")[0] == 0
     notebooks = sorted(folder.glob("*.ipynb"))

@@ -1,6 +1,7 @@
 """Open the course: the learner's own copies of the notebooks, in JupyterLab."""
 
 import importlib.util
+import os
 import shutil
 import subprocess
 import sys
@@ -46,4 +47,12 @@ def open_course(folder: Path, open_browser: bool = True) -> None:
     options = ["--LabApp.news_url=None"]
     options += ["--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdates"]
     options += [] if open_browser else ["--no-browser"]
-    subprocess.run([sys.executable, "-m", "jupyterlab", str(first), *options], check=False)
+    options += ["--allow-root"] if running_as_root() else []  # as in a container
+    ended = subprocess.run([sys.executable, "-m", "jupyterlab", str(first), *options], check=False)
+    if ended.returncode:
+        raise LabError("JupyterLab ended with an error; its own words are above.")
+
+
+def running_as_root() -> bool:
+    """Whether JupyterLab would refuse to start without being told that this is meant."""
+    return hasattr(os, "geteuid") and os.geteuid() == 0
