@@ -67,14 +67,14 @@ def test_a_resumed_run_ends_at_the_same_bits(encoder, tokenizer, tmp_path):
 
 
 class Interrupted(FourColours):
-    """Raises KeyboardInterrupt when batch number `at` is asked for."""
+    """Ctrl-C is pressed while batch number `at` is made."""
 
     def __init__(self, at: int):
         self.at = at
 
     def batch(self, step: int):
         if step == self.at:
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)
         return super().batch(step)
 
 

@@ -4,6 +4,7 @@ import contextlib
 import json
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -80,52 +81,103 @@ def train(
     to the same weights as if nothing had happened. `on_save` may measure the model; what it returns
     joins the log.
     """
-    # Channels last in memory: convolutions run faster so, on CPU and GPU alike.
-    model = encoder.model.train()
-    model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    optimizer = adamw(model, config.learning_rate, config.weight_decay)
-    progress = load_state(folder, model, optimizer) if resume else Progress()
-    log = _Log(folder / LOG_FILE, progress.step if resume else 0)
-    batches = _load(data, encoder.tokenizer, progress.step, config.workers)
-    autocast = _autocast(encoder.device, config.precision)
-    last_save = time.monotonic()
-    bar = tqdm(total=config.steps, initial=progress.step, unit="step", dynamic_ncols=True)
+    run = _Run(encoder, config, folder, resume, on_save)
+    batches = _load(data, encoder.tokenizer, run.progress.step, config.workers)
+    with _Interrupt() as interrupt:
+        while config.fraction(run.progress) < 1 and not interrupt.asked:
+            run.step(*next(batches))
+            if run.seconds_since_save() > config.save_every:
+                run.save()
+        if interrupt.asked:
+            run.bar.write("Stopped. Saving what was learnt so far…", file=sys.stderr)
+        run.save()
+    run.bar.close()
+    encoder.model.eval()
+    return run.progress
 
-    def keep() -> None:
-        save_state(folder, model, optimizer, progress)
-        save(encoder, folder)
-        if on_save is not None:
-            model.eval()  # else batch normalisation would learn from the pictures of the test
-            log.add(progress, on_save(encoder))
-            model.train()
 
-    try:
-        while config.fraction(progress) < 1:
-            began = time.monotonic()
-            lr = learning_rate(
-                config.learning_rate, config.warmup, progress.step, config.fraction(progress)
-            )
-            images, tokens = next(batches)
-            images = encoder.preprocess.normalize(images.to(encoder.device))
-            with autocast:
-                loss = training_loss(model, images, tokens.to(encoder.device))
-            step_optimizer(model, optimizer, loss, lr)
-            progress.step += 1
-            progress.seconds += time.monotonic() - began
-            bar.update()
-            if progress.step % config.log_every == 0:
-                measured = {"loss": loss.item(), "scale": encoder.scale, "learning_rate": lr}
-                log.add(progress, measured)
-                _show(bar, measured, len(images), progress, config)
-            if time.monotonic() - last_save > config.save_every:
-                keep()
-                last_save = time.monotonic()
-    except KeyboardInterrupt:
-        bar.write("Stopped. Saving what was learnt so far…", file=sys.stderr)
-    keep()
-    bar.close()
-    model.eval()
-    return progress
+class _Run:
+    """What changes while a model is trained, and how it is saved."""
+
+    def __init__(
+        self,
+        encoder: DualEncoder,
+        config: TrainConfig,
+        folder: Path,
+        resume: bool,
+        on_save: Callable[[DualEncoder], dict[str, Any]] | None,
+    ):
+        self.encoder, self.config, self.folder, self.on_save = encoder, config, folder, on_save
+        self.model = encoder.model.train()
+        # Channels last in memory: convolutions run faster so, on CPU and GPU alike.
+        self.model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        self.optimizer = adamw(self.model, config.learning_rate, config.weight_decay)
+        self.progress = load_state(folder, self.model, self.optimizer) if resume else Progress()
+        self.log = _Log(folder / LOG_FILE, self.progress.step)
+        self.autocast = _autocast(encoder.device, config.precision)
+        start = self.progress.step
+        self.bar = tqdm(total=config.steps, initial=start, unit="step", dynamic_ncols=True)
+        self.clock = self.last_save = time.monotonic()
+
+    def step(
+        self, images: Float[Tensor, "batch 3 size size"], tokens: Int[Tensor, "batch context"]
+    ) -> None:
+        """Learn from one batch."""
+        config, progress, device = self.config, self.progress, self.encoder.device
+        lr = learning_rate(
+            config.learning_rate, config.warmup, progress.step, config.fraction(progress)
+        )
+        images = self.encoder.preprocess.normalize(images.to(device))
+        with self.autocast:
+            loss = training_loss(self.model, images, tokens.to(device))
+        step_optimizer(self.model, self.optimizer, loss, lr)
+        progress.step += 1
+        now = time.monotonic()
+        progress.seconds += now - self.clock
+        self.clock = now
+        self.bar.update()
+        if progress.step % config.log_every == 0:
+            measured = {"loss": loss.item(), "scale": self.encoder.scale, "learning_rate": lr}
+            self.log.add(progress, measured)
+            _show(self.bar, measured, len(images), progress, config)
+
+    def seconds_since_save(self) -> float:
+        return time.monotonic() - self.last_save
+
+    def save(self) -> None:
+        """State, model and a measurement; the clock of the training stands still meanwhile."""
+        save_state(self.folder, self.model, self.optimizer, self.progress)
+        save(self.encoder, self.folder)
+        if self.on_save is not None:
+            self.model.eval()  # else batch normalisation would learn from the pictures of the test
+            self.log.add(self.progress, self.on_save(self.encoder))
+            self.model.train()
+        self.clock = self.last_save = time.monotonic()
+
+
+class _Interrupt:
+    """Ctrl-C as a wish: the step at hand is finished first, so that what is saved is whole.
+
+    A second Ctrl-C stops at once. Outside the main thread Python has no such signals, and nothing
+    is changed.
+    """
+
+    asked = False
+
+    def __enter__(self) -> "_Interrupt":
+        self.main = threading.current_thread() is threading.main_thread()
+        if self.main:
+            self.before = signal.signal(signal.SIGINT, self._ask)
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        if self.main:
+            signal.signal(signal.SIGINT, self.before)
+
+    def _ask(self, *_signal: object) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
 
 
 def training_loss(
