@@ -1,45 +1,31 @@
 """The training loop (paper 2.5): two towers, one loss, AdamW, and a clamp on the scale."""
 
 import contextlib
-import json
-import signal
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
-from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from tqdm.auto import tqdm
 
 from clip_lab.dual_encoder import DualEncoder
 from clip_lab.errors import LabError
-from clip_lab.files import write_text
 from clip_lab.losses import info_nce
 from clip_lab.model import CLIP
 from clip_lab.model.clip import MAX_LOGIT_SCALE
 from clip_lab.model.text import end_positions
 from clip_lab.pretrained import save
-from clip_lab.tokenizer import Tokenizer
+from clip_lab.training.batches import Pairs, load_batches
 from clip_lab.training.checkpoint import Progress, load_state, save_state
+from clip_lab.training.interrupt import Interrupt
+from clip_lab.training.log import LOG_FILE, Log, show
 from clip_lab.training.schedule import adamw, learning_rate
-
-LOG_FILE = "log.jsonl"
-
-
-@runtime_checkable
-class Pairs(Protocol):
-    """What the loop learns from: batch number n, the same whenever it is asked for."""
-
-    def batch(self, step: int) -> tuple[Float[Tensor, "batch 3 size size"], list[str]]:
-        """Pictures in 0..1, and the caption of each."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -82,8 +68,8 @@ def train(
     joins the log.
     """
     run = _Run(encoder, config, folder, resume, on_save)
-    batches = _load(data, encoder.tokenizer, run.progress.step, config.workers)
-    with _Interrupt() as interrupt:
+    batches = load_batches(data, encoder.tokenizer, run.progress.step, config.workers)
+    with Interrupt() as interrupt:
         while config.fraction(run.progress) < 1 and not interrupt.asked:
             run.step(*next(batches))
             if run.seconds_since_save() > config.save_every:
@@ -113,7 +99,7 @@ class _Run:
         self.model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.optimizer = adamw(self.model, config.learning_rate, config.weight_decay)
         self.progress = load_state(folder, self.model, self.optimizer) if resume else Progress()
-        self.log = _Log(folder / LOG_FILE, self.progress.step)
+        self.log = Log(folder / LOG_FILE, self.progress.step)
         self.autocast = _autocast(encoder.device, config.precision)
         start = self.progress.step
         self.bar = tqdm(total=config.steps, initial=start, unit="step", dynamic_ncols=True)
@@ -139,7 +125,7 @@ class _Run:
         if progress.step % config.log_every == 0:
             measured = {"loss": loss.item(), "scale": self.encoder.scale, "learning_rate": lr}
             self.log.add(progress, measured)
-            _show(self.bar, measured, len(images), progress, config)
+            show(self.bar, measured, len(images), progress, config.fraction(progress))
 
     def seconds_since_save(self) -> float:
         return time.monotonic() - self.last_save
@@ -153,31 +139,6 @@ class _Run:
             self.log.add(self.progress, self.on_save(self.encoder))
             self.model.train()
         self.clock = self.last_save = time.monotonic()
-
-
-class _Interrupt:
-    """Ctrl-C as a wish: the step at hand is finished first, so that what is saved is whole.
-
-    A second Ctrl-C stops at once. Outside the main thread Python has no such signals, and nothing
-    is changed.
-    """
-
-    asked = False
-
-    def __enter__(self) -> "_Interrupt":
-        self.main = threading.current_thread() is threading.main_thread()
-        if self.main:
-            self.before = signal.signal(signal.SIGINT, self._ask)
-        return self
-
-    def __exit__(self, *_exception: object) -> None:
-        if self.main:
-            signal.signal(signal.SIGINT, self.before)
-
-    def _ask(self, *_signal: object) -> None:
-        if self.asked:
-            raise KeyboardInterrupt
-        self.asked = True
 
 
 def training_loss(
@@ -217,36 +178,6 @@ def step_optimizer(
         model.logit_scale.clamp_(0, MAX_LOGIT_SCALE)
 
 
-class _Steps(IterableDataset):
-    """Batches from `start` on, tokenised; of several workers each makes every k-th."""
-
-    def __init__(self, data: Pairs, tokenizer: Tokenizer, start: int):
-        self.data, self.tokenizer, self.start = data, tokenizer, start
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        worker = get_worker_info()
-        first, stride = (worker.id, worker.num_workers) if worker else (0, 1)
-        step = self.start + first
-        while True:
-            images, captions = self.data.batch(step)
-            yield images, self.tokenizer(captions, truncate=True)
-            step += stride
-
-
-def _load(
-    data: Pairs, tokenizer: Tokenizer, start: int, workers: int
-) -> Iterator[tuple[Tensor, Tensor]]:
-    steps = _Steps(data, tokenizer, start)
-    return iter(
-        DataLoader(steps, batch_size=None, num_workers=workers, worker_init_fn=_ignore_interrupt)
-    )
-
-
-def _ignore_interrupt(_worker: int) -> None:
-    """A terminal sends Ctrl-C to the workers too; when to stop is for the loop to say."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
 def _autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[Any]:
     """bfloat16 where asked for, or where the hardware multiplies in it."""
     if precision == "auto":
@@ -262,31 +193,3 @@ def cpu_has_bfloat16() -> bool:
     except OSError:
         return False
     return "avx512_bf16" in flags or "amx_bf16" in flags
-
-
-class _Log:
-    """A JSON line a measurement; on resuming, lines past the resumed step are dropped."""
-
-    def __init__(self, path: Path, start: int):
-        self.path = path
-        kept: list[str] = []
-        if start and path.exists():
-            kept = [
-                line for line in path.read_text().splitlines() if json.loads(line)["step"] <= start
-            ]
-        write_text(path, "".join(f"{line}\n" for line in kept))
-
-    def add(self, progress: Progress, measured: dict[str, Any]) -> None:
-        line = {"step": progress.step, "seconds": round(progress.seconds, 2), **measured}
-        with self.path.open("a") as file:
-            file.write(json.dumps(line) + "\n")
-
-
-def _show(
-    bar: tqdm, measured: dict[str, float], batch: int, progress: Progress, config: TrainConfig
-) -> None:
-    left = progress.seconds / max(config.fraction(progress), 1e-9) - progress.seconds
-    bar.set_postfix_str(
-        f"loss {measured['loss']:.3f}, scale {measured['scale']:.1f}, "
-        f"{batch * progress.step / progress.seconds:.0f} samples/s, {left / 60:.1f} min left"
-    )

@@ -14,7 +14,7 @@ from clip_lab.errors import LabError
 from clip_lab.model import CLIP, CLIPConfig, ResNetConfig, TextConfig, ViTConfig
 from clip_lab.preprocess import Preprocess
 from clip_lab.tokenizer import Tokenizer
-from clip_lab.training.loop import Pairs
+from clip_lab.training.batches import Pairs
 
 LANGUAGES = ("en", "zh")
 
