@@ -157,7 +157,7 @@ def training_curve(
     for colour, mark, (name, (at, share)) in zip(SERIES, "osD^vP", accuracy.items(), strict=False):
         rows[2].plot(at, 100 * np.asarray(share), color=colour, marker=mark, ms=4, label=name)
     rows[2].set(ylabel="accuracy (%)", xlabel="training step", ylim=(0, None))
-    rows[2].legend(loc="lower right", fontsize=9)
+    rows[2].legend(loc="upper left", fontsize=9)
     for axis in rows:
         axis.grid(axis="y")
     last = ", ".join(f"{name} {100 * float(s[-1]):.1f} %" for name, (_, s) in accuracy.items())
