@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from clip_lab.errors import LabError
@@ -56,6 +56,19 @@ def _command(commands, name: str, run, help: str) -> argparse.ArgumentParser:
     return command
 
 
+def positive(kind: type) -> Callable[[str], float]:
+    """A parser of numbers of this kind that takes none of 0 or less."""
+
+    def parse(text: str) -> float:
+        value = kind(text)
+        if not 0 < value < float("inf"):
+            raise ValueError
+        return value
+
+    parse.__name__ = f"number greater than 0 ({kind.__name__})"  # argparse names it in its error
+    return parse
+
+
 def _add_model(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--model", default="emoji", help="built-in name or folder (default: emoji)"
@@ -75,7 +88,9 @@ def _classify(commands) -> None:
         action="append",
         help="prompt with {} for the label; several make an ensemble (default: {})",
     )
-    command.add_argument("--top", type=int, default=5, help="how many labels to show (default: 5)")
+    command.add_argument(
+        "--top", type=positive(int), default=5, help="how many labels to show (default: 5)"
+    )
     _add_model(command)
 
 
@@ -93,7 +108,7 @@ def run_classify(options: argparse.Namespace) -> None:
         prediction = classifier([picture])
         print(f"{picture}   (scale {prediction.scale:.1f})")
         print(f"  {'cosine':>7}  {'logit':>7}  {'softmax':>7}  label")
-        order = (-prediction.cosines[0]).argsort(kind="stable")[: max(options.top, 1)]
+        order = (-prediction.cosines[0]).argsort(kind="stable")[: options.top]
         for i in order:
             values = (prediction.cosines, prediction.logits, prediction.probabilities)
             cosine, logit, probability = (float(value[0, i]) for value in values)
@@ -116,7 +131,9 @@ def _search(commands) -> None:
     command = _command(commands, "search", run_search, "find pictures in a folder by words")
     command.add_argument("folder", help="a folder of pictures, searched with all below it")
     command.add_argument("query", help="what to look for, in words, or another picture's path")
-    command.add_argument("--top", type=int, default=10, help="how many to show (default: 10)")
+    command.add_argument(
+        "--top", type=positive(int), default=10, help="how many to show (default: 10)"
+    )
     command.add_argument("--rebuild", action="store_true", help="index the folder anew")
     _add_model(command)
 
@@ -134,7 +151,7 @@ def run_search(options: argparse.Namespace) -> None:
         query = encoder.encode_images([options.query])
     else:
         query = encoder.encode_texts([options.query])
-    for hit in index.search(query, max(options.top, 1))[0]:
+    for hit in index.search(query, options.top)[0]:
         print(f"{hit.score:6.3f}  {Path(options.folder) / hit.row['path']}")
 
 
@@ -145,14 +162,16 @@ def _train(commands) -> None:
     command = _command(commands, "train", run_train, "train a model")
     command.add_argument("--data", choices=["emoji", "shapes"], required=True)
     length = command.add_mutually_exclusive_group()
-    length.add_argument("--minutes", type=float, help="how long to train (default: 2)")
-    length.add_argument("--steps", type=int, help="how many batches to train on")
+    length.add_argument("--minutes", type=positive(float), help="how long to train (default: 2)")
+    length.add_argument("--steps", type=positive(int), help="how many batches to train on")
     command.add_argument("--out", help="folder for the model (default: runs/DATA)")
-    command.add_argument("--batch-size", type=int, default=256)
-    command.add_argument("--learning-rate", type=float, help="peak (default: the recipe's)")
+    command.add_argument("--batch-size", type=positive(int), default=256)
+    command.add_argument(
+        "--learning-rate", type=positive(float), help="peak (default: the recipe's)"
+    )
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--precision", choices=["auto", "float32", "bfloat16"], default="auto")
-    command.add_argument("--threads", type=int, help="processor threads (default: all)")
+    command.add_argument("--threads", type=positive(int), help="processor threads (default: all)")
     command.add_argument("--save-every", type=float, default=60.0, help="seconds (default: 60)")
     command.add_argument("--resume", action="store_true", help="go on with the run in --out")
     command.add_argument("--device", help="cpu, cuda, … (default: the GPU where there is one)")

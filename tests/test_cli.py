@@ -143,6 +143,16 @@ def test_search_in_nothing_is_a_sentence(capsys, model, tmp_path):
         assert status == 2 and err.startswith("clip-lab: ")
 
 
+@pytest.mark.parametrize(
+    "option", ["--steps=0", "--minutes=-1", "--minutes=nan", "--batch-size=0", "--threads=-2"]
+)
+def test_train_takes_no_numbers_of_zero_or_less(capsys, option):
+    with pytest.raises(SystemExit) as ended:
+        main(["train", "--data", "shapes", option])
+    assert ended.value.code == 2
+    assert "number greater than 0" in capsys.readouterr().err
+
+
 def test_train_refuses_to_overwrite_and_to_resume_nothing(capsys, tmp_path):
     status, _, err = run(
         capsys, "train", "--data", "shapes", "--steps", "1", "--out", tmp_path, "--resume"

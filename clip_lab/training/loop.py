@@ -43,8 +43,8 @@ class TrainConfig:
     log_every: int = 10  # steps
 
     def __post_init__(self) -> None:
-        if not (self.steps or self.minutes):
-            raise LabError("Say how long to train: give steps or minutes.")
+        if max(self.steps or 0, self.minutes or 0) <= 0:
+            raise LabError("Say how long to train: give steps or minutes, more than 0.")
 
     def fraction(self, progress: Progress) -> float:
         """How much of the run is over, 0 to 1."""
