@@ -37,7 +37,7 @@ def styles(out: Path) -> None:
     figures.save(figures.contact_sheet(images, captions, columns=len(SHOWN)), out, dpi=96)
 
 
-def classification(model: str, out: Path, sample: str = "cat face") -> None:
+def classification(model: str, out: Path, sample: str = "rocket") -> None:
     """The way from cosine to probability for one of the app's samples."""
     encoder = clip_lab.load(model)
     image = next(open_image(s.picture) for s in emoji_samples() if s.name == sample)

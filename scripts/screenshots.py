@@ -49,7 +49,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--model", default="emoji", help="a built-in name or a model's folder")
     parser.add_argument("--out", type=Path, default=Path("docs"))
-    parser.add_argument("--sample", default="cat face", help="which sample to click")
+    parser.add_argument("--sample", default="rocket", help="which sample to click")
     parser.add_argument("--browser", default="/usr/bin/chromium")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
