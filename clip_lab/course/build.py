@@ -139,6 +139,7 @@ def write_all(make: Callable[[str], str], target: Path, check: bool = False) -> 
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Write (or, with --check, compare) the student notebooks; returns the exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--check", action="store_true", help="write nothing; 1 if a file is stale")
     check = parser.parse_args(arguments).check

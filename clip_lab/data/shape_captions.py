@@ -103,6 +103,7 @@ def caption(things: Sequence[Thing], random: Random, word: str = "", background:
 
 
 def with_article(name: str) -> str:
+    """ "a red circle", "an orange one"."""
     return f"an {name}" if name[0] in "aeiou" else f"a {name}"
 
 

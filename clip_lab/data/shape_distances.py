@@ -57,10 +57,12 @@ def mirrored_polygon(x: Field, y: Field, right_half: Outline) -> Field:
 
 
 def circle(x: Field, y: Field) -> Field:
+    """How far from the middle, less the radius."""
     return length(x, y) - CIRCLE_RADIUS
 
 
 def ring(x: Field, y: Field) -> Field:
+    """A circle's line, thickened to both sides."""
     return (length(x, y) - RING_RADIUS).abs() - RING_HALF_WIDTH
 
 

@@ -118,13 +118,23 @@ def classification(
         beside.imshow(picture)
         beside.axis("off")
         beside.set_anchor("N")
-    winner = int(best[-1])
-    figure.set_label(
-        f"Bars for the {len(best)} best of {len(labels)} labels. Best: {labels[winner]}, cosine "
+    figure.set_label(_winner_in_words(labels, cosines, scale, probabilities, len(best)))
+    return figure
+
+
+def _winner_in_words(
+    labels: Sequence[str],
+    cosines: np.ndarray,
+    scale: float,
+    probabilities: np.ndarray,
+    shown: int,
+) -> str:
+    winner = int(cosines.argmax())
+    return (
+        f"Bars for the {shown} best of {len(labels)} labels. Best: {labels[winner]}, cosine "
         f"{cosines[winner]:.3f}, logit {scale * cosines[winner]:.2f} at scale {scale:.4g}, "
         f"probability {100 * probabilities[winner]:.1f} %."
     )
-    return figure
 
 
 @in_style
