@@ -8,6 +8,15 @@ from pathlib import Path
 from clip_lab.errors import LabError
 
 
+PART = ".part"  # ends the name of a file that is not yet whole
+
+
+def sweep(folder: Path) -> None:
+    """Remove what a killed process left half-written, in a folder that no other one writes to."""
+    for leftover in folder.glob(f".*{PART}"):
+        leftover.unlink(missing_ok=True)
+
+
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a temporary file beside `path`, then put it in place in one step.
 
@@ -17,7 +26,7 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=PART)
         os.close(handle)
         temporary = Path(name)
         write(temporary)

@@ -143,6 +143,7 @@ def test_killed_at_any_moment_it_resumes(tmp_path):
     assert load(tmp_path, "cpu").scale > 0
     again = subprocess.run(command, capture_output=True, text=True)
     assert again.returncode == 2 and "--resume" in again.stderr
+    (tmp_path / ".model.safetensors.killed.part").write_text("cut")  # as a kill in a write leaves
     step = _saved_step(state)
     process = subprocess.Popen(
         [*command, "--resume"], stderr=subprocess.PIPE, text=True, start_new_session=True

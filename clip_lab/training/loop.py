@@ -16,6 +16,7 @@ from tqdm.auto import tqdm
 
 from clip_lab.dual_encoder import DualEncoder
 from clip_lab.errors import LabError
+from clip_lab.files import sweep
 from clip_lab.losses import info_nce
 from clip_lab.model import CLIP
 from clip_lab.model.clip import MAX_LOGIT_SCALE
@@ -99,6 +100,7 @@ class _Run:
         self.model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.optimizer = adamw(self.model, config.learning_rate, config.weight_decay)
         self.progress = load_state(folder, self.model, self.optimizer) if resume else Progress()
+        sweep(folder)
         self.log = Log(folder / LOG_FILE, self.progress.step)
         self.autocast = _autocast(encoder.device, config.precision)
         start = self.progress.step
