@@ -7,7 +7,6 @@ from pathlib import Path
 
 from clip_lab.errors import LabError
 
-
 PART = ".part"  # ends the name of a file that is not yet whole
 
 
