@@ -76,7 +76,7 @@ class VectorIndex:
         """Two files, each written whole or not at all."""
         folder = Path(folder)
         write_whole(folder / ROWS, self._write_rows)
-        write_whole(folder / VECTORS, lambda path: self._write_vectors(path))
+        write_whole(folder / VECTORS, self._write_vectors)
 
     def _write_vectors(self, path: Path) -> None:
         with path.open("wb") as file:

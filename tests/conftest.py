@@ -69,3 +69,15 @@ def peers():
         return Peers(import_open_clip())
     except ImportError as error:
         pytest.skip(f"the extra 'peers' is not installed ({error})")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium; the test is skipped, saying so, where there is none."""
+    from chromium import CHROMIUM, MISSING, open_browser
+
+    pytest.importorskip("playwright", reason="browser tests need Playwright (extra 'dev')")
+    if not CHROMIUM.exists():
+        pytest.skip(MISSING)
+    with open_browser() as chromium:
+        yield chromium

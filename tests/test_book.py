@@ -13,7 +13,7 @@ import pytest
 pytest.importorskip("myst_nb", reason="the book needs the extra 'book'")
 pytest.importorskip("latex2mathml", reason="the book needs the extra 'book'")
 
-from chromium import CHROMIUM, MISSING, open_browser, visit
+from chromium import visit
 
 from clip_lab.pretrained import names
 
@@ -66,15 +66,6 @@ def pages(book) -> dict[Path, Page]:
     """All but what the theme leaves of its templates beside its scripts."""
     files = [path for path in book.rglob("*.html") if "_static" not in path.parts]
     return {path: Page(path.read_text("utf-8")) for path in files}
-
-
-@pytest.fixture(scope="module")
-def browser():
-    pytest.importorskip("playwright", reason="browser tests need Playwright (extra 'dev')")
-    if not CHROMIUM.exists():
-        pytest.skip(MISSING)
-    with open_browser() as chromium:
-        yield chromium
 
 
 def test_the_scan_finds_what_would_be_fetched():

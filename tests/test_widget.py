@@ -8,7 +8,7 @@ import torch
 
 pytest.importorskip("anywidget", reason="widgets need the extra 'notebooks'")
 
-from chromium import CHROMIUM, MISSING, open_browser, visit
+from chromium import visit
 
 from clip_lab.errors import LabError
 from clip_lab.losses import info_nce
@@ -70,15 +70,6 @@ def test_captions_can_not_end_the_script_they_stand_in():
     assert html.count("</script>") == 1
     assert "<!--" not in html
     assert html.count("export ") == 0
-
-
-@pytest.fixture(scope="module")
-def browser():
-    pytest.importorskip("playwright", reason="browser tests need Playwright (extra 'dev')")
-    if not CHROMIUM.exists():
-        pytest.skip(MISSING)
-    with open_browser() as chromium:
-        yield chromium
 
 
 @pytest.fixture(scope="module")
