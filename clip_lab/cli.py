@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from clip_lab.errors import LabError
+from clip_lab.eval_command import add_eval
+from clip_lab.models_command import add_models
 
 EXAMPLES = """\
 try:
@@ -13,6 +15,7 @@ try:
   clip-lab classify cat.png --labels cat,dog,car    which of these labels fits the picture?
   clip-lab search pictures/ "a red apple"           find pictures by words
   clip-lab train --data shapes --minutes 2          train a CLIP of your own
+  clip-lab eval emoji path/to/wds_cifar10           measure a model on a public test set
   clip-lab lab                                      open the course in JupyterLab
 """
 
@@ -45,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    for add in (_classify, _search, _train, _app, _lab, _info):
+    for add in (_classify, _search, _train, add_eval, _app, _lab, add_models, _info):
         add(commands)
     return parser
 
@@ -71,7 +74,9 @@ def positive(kind: type) -> Callable[[str], float]:
 
 def _add_model(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "--model", default="emoji", help="built-in name or folder (default: emoji)"
+        "--model",
+        default="emoji",
+        help="a name (`clip-lab models` lists them), hub id, folder or file (default: emoji)",
     )
     command.add_argument("--device", help="cpu, cuda, … (default: the GPU where there is one)")
 

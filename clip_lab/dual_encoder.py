@@ -1,6 +1,6 @@
 """A model with everything that belongs to it: pictures and strings in, unit vectors out."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,8 +10,10 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm.auto import tqdm
 
+from clip_lab.batching import ahead, alike, chunks
+from clip_lab.file_tokenizer import FileTokenizer
 from clip_lab.model import CLIP
-from clip_lab.preprocess import ImageSources, Preprocess
+from clip_lab.preprocess import ImageSource, ImageSources, Preprocess
 from clip_lab.tokenizer import Tokenizer
 
 
@@ -23,7 +25,7 @@ class DualEncoder:
     """
 
     model: CLIP
-    tokenizer: Tokenizer
+    tokenizer: Tokenizer | FileTokenizer
     preprocess: Preprocess
     name: str = "unnamed"
     card: dict[str, Any] = field(default_factory=dict)
@@ -44,23 +46,43 @@ class DualEncoder:
         """What cosines are multiplied by to give logits: 1/τ, learned."""
         return self.model.logit_scale.exp().item()
 
-    @torch.inference_mode()
+    @property
+    def bias(self) -> float:
+        """What is added to every logit: 0 but in SigLIP."""
+        return 0.0 if self.model.logit_bias is None else self.model.logit_bias.item()
+
     def encode_images(
-        self, images: ImageSources, batch_size: int = 64, progress: bool = False
+        self, images: ImageSources, batch_size: int = 32, progress: bool = False
     ) -> Float[Tensor, "images embed_dim"]:
         """A unit vector a picture, float32, on the CPU.
 
         Takes a list of what `open_image` takes (paths, bytes, PIL images, arrays, tensors), or one
         tensor (images, 3, height, width). Raises LabError for the first that can't be read.
         """
-        vectors = [
-            self._unit(self.model.encode_image(pixels.to(self.device)))
-            for pixels in (
-                torch.stack([self.preprocess(image) for image in batch])
-                for batch in _batches(images, batch_size, "pictures", progress)
-            )
-        ]
-        return torch.cat(vectors) if vectors else torch.zeros(0, self.embed_dim)
+        vectors = [torch.zeros(0, self.embed_dim)]
+        with _bar(len(images), batch_size, "pictures", progress) as bar:
+            for batch in self.stream_images(images, batch_size):
+                vectors.append(batch)
+                bar.update(len(batch))
+        return torch.cat(vectors)
+
+    def stream_images(
+        self, images: Iterable[ImageSource], batch_size: int = 32
+    ) -> Iterator[Float[Tensor, "batch embed_dim"]]:
+        """The same, batch by batch and in order, for more pictures than fit into memory.
+
+        While the model works on one batch, threads open and resize the pictures of the next.
+        """
+        pictures = ahead(self.preprocess, images, limit=2 * batch_size)
+        for batch in chunks(pictures, batch_size):
+            yield self.encode_pixels(torch.stack(batch))
+
+    @torch.inference_mode()
+    def encode_pixels(
+        self, pixels: Float[Tensor, "batch 3 height width"]
+    ) -> Float[Tensor, "batch embed_dim"]:
+        """The same for pictures that `preprocess` has prepared."""
+        return self._unit(self.model.encode_image(pixels.to(self.device)))
 
     @torch.inference_mode()
     def encode_texts(
@@ -70,24 +92,26 @@ class DualEncoder:
         progress: bool = False,
         truncate: bool = False,
     ) -> Float[Tensor, "texts embed_dim"]:
-        """A unit vector a text, float32, on the CPU. Raises LabError for one that is too long."""
-        vectors = [
-            self._unit(self.model.encode_text(self.tokenizer(batch, truncate).to(self.device)))
-            for batch in _batches(texts, batch_size, "texts", progress)
-        ]
-        return torch.cat(vectors) if vectors else torch.zeros(0, self.embed_dim)
+        """A unit vector a text, float32, on the CPU. Raises LabError for one that is too long.
+
+        A text that occurs twice is encoded once.
+        """
+        distinct = list(dict.fromkeys(texts))
+        vectors = torch.zeros(len(distinct), self.embed_dim)
+        tokens = self.tokenizer(distinct, truncate)
+        with _bar(len(distinct), batch_size, "texts", progress) as bar:
+            for rows in alike(tokens, batch_size) if distinct else ():
+                vectors[rows] = self._unit(self.model.encode_text(tokens[rows].to(self.device)))
+                bar.update(len(rows))
+        place = {text: i for i, text in enumerate(distinct)}
+        return vectors[[place[text] for text in texts]]
 
     @staticmethod
     def _unit(vectors: Float[Tensor, "n embed_dim"]) -> Float[Tensor, "n embed_dim"]:
         return F.normalize(vectors.float(), dim=-1).cpu()
 
 
-def _batches(items: Any, size: int, unit: str, progress: bool) -> Iterator[Any]:
-    """Slices of `size`, with a progress bar once there is more than one."""
-    starts = range(0, len(items), size)
-    hidden = not progress or len(starts) < 2
-    with tqdm(total=len(items), unit=f" {unit}", disable=hidden, leave=False) as bar:
-        for start in starts:
-            batch = items[start : start + size]
-            yield batch
-            bar.update(len(batch))
+def _bar(number: int, batch_size: int, unit: str, progress: bool) -> tqdm:
+    """A progress bar, seen once there is more than one batch."""
+    hidden = not progress or number <= batch_size
+    return tqdm(total=number, unit=f" {unit}", disable=hidden, leave=False)

@@ -1,6 +1,7 @@
 """From whatever a picture comes as to the tensor that a model was trained on."""
 
 import io
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +17,11 @@ from clip_lab.errors import LabError
 
 MAX_PIXELS = 64_000_000  # a bigger one is more likely an attack than a photograph
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM")  # no programs started
+MAX_SCALED = 200_000_000  # pixels on the way to the model's square: 0.6 GB
+
+FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
+RESIZES = ("crop", "squash")
+ROUNDINGS = ("even", "down")
 
 ImageSource = Image.Image | str | Path | bytes | np.ndarray | Tensor
 ImageSources = Sequence[ImageSource] | Tensor | np.ndarray  # many: a list, or one array of them
@@ -92,31 +98,68 @@ def _from_array(array: np.ndarray) -> Image.Image:
 
 @dataclass(frozen=True)
 class Preprocess:
-    """A model's own way to see: short side to `size` (bicubic), centre crop, mean and deviation.
+    """A model's own way to see: a square of `size` pixels, then mean and deviation by channel.
 
-    The defaults are CLIP's: mean and deviation of its training pictures, by channel.
+    `resize`: "crop" scales the short side to `size` and cuts out the centre, as CLIP does; "squash"
+    scales both sides to `size` and keeps all of the picture, as SigLIP does. `interpolation`:
+    "bicubic" or "bilinear". Every value is bit for bit what torchvision's Resize, CenterCrop,
+    ToTensor and Normalize make of an RGB picture: they too call Pillow's own resize.
+
+    `rounding`: where the crop starts when its margins come to half a pixel: "even", at the even
+    neighbour (torchvision, and so OpenAI and OpenCLIP), or "down" (transformers).
+
+    The defaults are CLIP's: mean and deviation of its training pictures.
     """
 
     size: int
     mean: tuple[float, float, float] = (0.48145466, 0.4578275, 0.40821073)
     std: tuple[float, float, float] = (0.26862954, 0.26130258, 0.27577711)
+    interpolation: str = "bicubic"
+    resize: str = "crop"
+    rounding: str = "even"
+
+    def __post_init__(self) -> None:
+        allowed = {"interpolation": FILTERS, "resize": RESIZES, "rounding": ROUNDINGS}
+        for field, values in allowed.items():
+            if getattr(self, field) not in values:
+                raise LabError(
+                    f"Preprocessing with {field} “{getattr(self, field)}” isn't known. "
+                    f"Use one of: {', '.join(values)}."
+                )
+        if len(self.mean) != 3 or len(self.std) != 3 or min(self.size, *self.std) <= 0:
+            raise LabError(
+                "Preprocessing needs a size, and a mean and a deviation for each of 3 channels, "
+                f"size and deviations above 0; it got {self.size}, {self.mean} and {self.std}."
+            )
 
     def __call__(self, source: ImageSource) -> Float[Tensor, "3 size size"]:
         image = self.crop(open_image(source))
-        pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)  # (3, H, W)
+        pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()  # (3, H, W)
         return self.normalize(pixels[None].float() / 255)[0]
 
     def crop(self, image: Image.Image) -> Image.Image:
         """The square that the model sees."""
+        if self.resize == "squash":
+            return self._scale(image, (self.size, self.size))
         width, height = image.size
         short = min(width, height)
         # Rounded down as torchvision does, so that tensors match its own exactly.
         scaled = (int(self.size * width / short), int(self.size * height / short))
-        if scaled != image.size:
-            image = image.resize(scaled, Image.Resampling.BICUBIC)
-        left = round((scaled[0] - self.size) / 2)
-        top = round((scaled[1] - self.size) / 2)
+        image = self._scale(image, scaled)
+        start = round if self.rounding == "even" else math.floor
+        left, top = (start((side - self.size) / 2) for side in scaled)
         return image.crop((left, top, left + self.size, top + self.size))
+
+    def _scale(self, image: Image.Image, scaled: tuple[int, int]) -> Image.Image:
+        """To this (width, height). A strip so thin that this would fill the memory is refused."""
+        if scaled == image.size:
+            return image
+        if scaled[0] * max(scaled[1], image.height) > MAX_SCALED:  # Pillow widens first
+            raise LabError(
+                f"A picture of {image.width} × {image.height} pixels is too long and thin for a "
+                f"model that sees {self.size} × {self.size}. Cut out the part that matters first."
+            )
+        return image.resize(scaled, FILTERS[self.interpolation])
 
     def normalize(
         self, images: Float[Tensor, "batch 3 height width"]

@@ -165,7 +165,7 @@ class Tokenizer:
 
             text = html.unescape(html.unescape(ftfy.fix_text(text)))
         else:
-            text = unicodedata.normalize("NFC", text)
+            text = "".join(map(str.lower, unicodedata.normalize("NFC", text)))  # Σ is never ς
         # A lone surrogate is no character and has no bytes; everything else passes.
         text = text.encode("utf-8", "replace").decode("utf-8")
         return " ".join(text.split()).strip().lower()

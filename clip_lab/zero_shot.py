@@ -47,10 +47,11 @@ class Prediction:
     labels: tuple[str, ...]
     cosines: Float[np.ndarray, "images labels"]
     scale: float  # 1/τ
+    bias: float = 0.0  # SigLIP's; a softmax doesn't notice it
 
     @property
     def logits(self) -> Float[np.ndarray, "images labels"]:
-        return self.scale * self.cosines
+        return self.scale * self.cosines + self.bias
 
     @property
     def probabilities(self) -> Float[np.ndarray, "images labels"]:
@@ -108,4 +109,5 @@ class ZeroShotClassifier:
 
     def predict(self, image_vectors: Float[Tensor, "images embed_dim"]) -> Prediction:
         """Classify pictures that were encoded before."""
-        return Prediction(self.labels, (image_vectors @ self.weights.T).numpy(), self.encoder.scale)
+        cosines = (image_vectors @ self.weights.T).numpy()
+        return Prediction(self.labels, cosines, self.encoder.scale, self.encoder.bias)

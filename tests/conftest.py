@@ -14,6 +14,7 @@ install_import_hook(
         "clip_lab.tokenizer",
         "clip_lab.losses",
         "clip_lab.preprocess",
+        "clip_lab.batching",
         "clip_lab.dual_encoder",
         "clip_lab.zero_shot",
         "clip_lab.retrieval",

@@ -110,7 +110,7 @@ def test_an_unknown_or_damaged_model_is_a_sentence(capsys, model, pictures, tmp_
     weights = tmp_path / "cut/model.safetensors"
     weights.write_bytes(weights.read_bytes()[:999])
     status, _, err = run(capsys, *command, str(tmp_path / "cut"))
-    assert status == 2 and "model.safetensors is damaged" in err
+    assert status == 2 and "model.safetensors” is damaged" in err
 
 
 def test_search_indexes_once_and_names_what_it_left_out(capsys, model, pictures, encoder):

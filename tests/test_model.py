@@ -6,8 +6,16 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from clip_lab.model import CLIP, CONFIGS, CLIPConfig, ResNetConfig, TextConfig, ViTConfig
-from clip_lab.model.text import end_positions
+from clip_lab.model import (
+    CLIP,
+    CONFIGS,
+    BertConfig,
+    CLIPConfig,
+    ResNetConfig,
+    TextConfig,
+    ViTConfig,
+)
+from clip_lab.model.text import end_positions, shared_beginning
 from clip_lab.model.transformer import Attention, LayerNorm
 
 # Weights of the published models, as their own packages count them.
@@ -24,7 +32,14 @@ PARAMETERS = {
 }
 SMALL_TEXT = TextConfig(vocab_size=600, context_length=16, width=64, layers=2, end_token=599)
 VIT = CLIPConfig(48, ViTConfig(32, 8, 128, 2), SMALL_TEXT)
+
+
 RESNET = CLIPConfig(48, ResNetConfig(64, (1, 2, 1, 1), 16), SMALL_TEXT, "gelu")
+SIGLIP_TEXT = TextConfig(600, 16, 64, 2, end_token=-1, pooling="last")
+SIGLIP = CLIPConfig(
+    64, ViTConfig(32, 8, 64, 2, 32, 100, "attention"), SIGLIP_TEXT, "gelu_tanh", 1e-6, True
+)
+CHINESE = CLIPConfig(48, ViTConfig(32, 8, 128, 2), BertConfig(600, 16, 64, 2, 20))
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -66,7 +81,9 @@ def test_weights_come_back_from_a_state_dict(config):
         assert torch.equal(model(images, tokens), other(images, tokens))
 
 
-@pytest.mark.parametrize("config", [VIT, RESNET], ids=["vit", "resnet"])
+@pytest.mark.parametrize(
+    "config", [VIT, RESNET, SIGLIP, CHINESE], ids=["vit", "resnet", "siglip", "chinese"]
+)
 def test_config_survives_json(config):
     assert CLIPConfig.from_dict(config.to_dict()) == config
 
@@ -95,6 +112,70 @@ def test_a_text_sees_every_token_before_its_end():
     assert difference[1] < 1e-6
 
 
+def test_a_beginning_that_all_texts_share_is_computed_once_and_changes_nothing():
+    torch.manual_seed(0)
+    model = CLIP(VIT).double()
+    tokens = _alike(number=40)
+    assert shared_beginning(tokens, end_positions(tokens, 599)) == 5
+    together, whole = model.encode_text(tokens), _encode_all_positions(model, tokens)
+    assert torch.allclose(together, whole, atol=1e-12)
+    alone = torch.cat([model.encode_text(row[None]) for row in tokens])
+    assert torch.allclose(together, alone, atol=1e-12)
+
+
+def test_gradients_flow_through_a_shared_beginning():
+    torch.manual_seed(0)
+    model, tokens = CLIP(VIT).double(), _alike(number=40)
+    weight = torch.randn(40, 48, dtype=torch.float64)
+    gradients = []
+    for encode in (model.encode_text, lambda tokens: _encode_all_positions(model, tokens)):
+        model.zero_grad()
+        (encode(tokens) * weight).sum().backward()
+        gradients.append({k: p.grad for k, p in model.text.named_parameters()})
+    for name, gradient in gradients[0].items():
+        assert torch.allclose(gradient, gradients[1][name], atol=1e-10), name
+
+
+def test_equal_texts_keep_their_end_for_themselves():
+    model = CLIP(VIT)
+    tokens = _alike(number=1).expand(100, -1)
+    with torch.no_grad():
+        vectors = model.encode_text(tokens)
+        assert torch.allclose(vectors, model.encode_text(tokens[:1]), atol=1e-5)
+
+
+def test_the_last_block_works_for_the_class_token_alone_and_changes_nothing():
+    torch.manual_seed(0)
+    tower = CLIP(VIT).double().visual
+    images = torch.randn(3, 3, 32, 32, dtype=torch.float64)
+    x = tower.conv1(images).flatten(2).transpose(1, 2)
+    x = torch.cat([tower.class_embedding.expand(3, 1, -1), x], dim=1)
+    x = tower.transformer(tower.ln_pre(x + tower.positional_embedding))
+    assert torch.allclose(tower(images), tower.ln_post(x[:, 0]) @ tower.proj, atol=1e-12)
+
+
+def test_padding_changes_no_chinese_text():
+    torch.manual_seed(0)
+    model = CLIP(CHINESE).double()
+    tokens = torch.zeros(3, 16, dtype=torch.long)
+    for row, length in zip(tokens, (4, 9, 6), strict=True):
+        row[:length] = torch.randint(1, 600, (length,))
+    together = model.encode_text(tokens)
+    for row, length, vector in zip(tokens, (4, 9, 6), together, strict=True):
+        assert torch.allclose(model.encode_text(row[None, :length])[0], vector, atol=1e-12)
+
+
+def test_siglip_adds_its_bias_to_every_logit():
+    torch.manual_seed(0)
+    model = CLIP(SIGLIP).eval()
+    images, tokens = torch.randn(2, 3, 32, 32), torch.randint(0, 600, (4, 16))
+    with torch.no_grad():
+        before = model(images, tokens)
+        model.logit_bias.add_(3.0)
+        assert torch.allclose(model(images, tokens), before + 3, atol=1e-5)
+    assert before.mean() < -5  # it starts from -10
+
+
 def test_the_end_is_found_by_equality_and_its_lack_is_an_error():
     tokens = torch.tensor([[598, 3, 599, 0], [598, 900, 2, 599]])  # 900: a token added above
     assert end_positions(tokens, 599).tolist() == [2, 3]
@@ -113,7 +194,7 @@ def test_attention_agrees_with_its_formula():
         scores = scores.masked_fill(torch.ones(5, 5).triu(1).bool(), -math.inf)
         heads.append(scores.softmax(dim=-1) @ v[..., h])
     expected = attention.out_proj(torch.cat(heads, dim=-1))
-    assert torch.allclose(attention(x, causal=True), expected, atol=1e-10)
+    assert torch.allclose(attention(x, _causal(5)), expected, atol=1e-10)
 
 
 def test_layer_norm_computes_in_float32():
@@ -178,9 +259,26 @@ def _batch(config):
     return torch.randn(3, 3, size, size, generator=generator), tokens
 
 
+def _causal(length):
+    return torch.ones(length, length).tril().bool()
+
+
+def _alike(number):
+    """Rows with the same first five tokens, and ends at different places."""
+    tokens = torch.zeros(number, 16, dtype=torch.long)
+    tokens[:, :5] = torch.tensor([598, 11, 12, 13, 14])
+    generator = torch.Generator().manual_seed(2)
+    for i, row in enumerate(tokens):
+        end = 6 + i % 9
+        row[5:end] = torch.randint(20, 598, (end - 5,), generator=generator)
+        row[end] = 599
+    return tokens
+
+
 def _encode_all_positions(model, tokens):
     """The text tower without the cut: every position, padding too, is worked through."""
     text = model.text
-    x = text.transformer(text.token_embedding(tokens) + text.positional_embedding)
-    x = x[torch.arange(len(x)), end_positions(tokens, text.end_token)]
+    x = text.token_embedding(tokens) + text.positional_embedding
+    x = text.transformer(x, _causal(tokens.shape[1]))
+    x = x[torch.arange(len(x)), end_positions(tokens, text.config.end_token)]
     return text.ln_final(x) @ text.text_projection

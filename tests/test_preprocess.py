@@ -1,16 +1,22 @@
 """Every odd picture that people bring: the right pixels, or a sentence that says what is wrong."""
 
 import io
+import itertools
+import json
 import struct
 import zlib
+from dataclasses import asdict
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from clip_lab.errors import LabError
 from clip_lab.preprocess import Preprocess, open_image
+from clip_lab.pretrained.preprocess_files import DEFAULTS, to_huggingface
 
 RED = (200, 30, 40)
 
@@ -123,3 +129,146 @@ def test_equal_to_torchvision_s_steps_on_a_pil_image(size):
     preprocess = Preprocess(n)
     expected = (pixels - np.float32(preprocess.mean)) / np.float32(preprocess.std)
     assert np.allclose(preprocess(image).permute(1, 2, 0).numpy(), expected, atol=1e-6)
+
+
+# -- equal to the packages that models were trained with ------------------------------------------
+
+SIZES = [(640, 480), (1, 1), (1, 7), (500, 1), (3000, 20), (37, 211), (32, 35), (35, 32), (39, 32)]
+WAYS = list(itertools.product(("bicubic", "bilinear"), ("crop", "squash")))
+picture_sizes = st.tuples(st.integers(1, 90), st.integers(1, 90))
+
+
+def noise(width: int, height: int, seed: int = 0) -> Image.Image:
+    generator = np.random.default_rng(seed)
+    return Image.fromarray(generator.integers(0, 256, (height, width, 3), dtype=np.uint8))
+
+
+def image_processors(values: dict) -> list:
+    """transformers' three image processors, on Pillow's pictures and on torchvision's tensors."""
+    import transformers
+
+    names = [name + end for name in DEFAULTS for end in ("Pil", "")]
+    return [getattr(transformers, name).from_dict(dict(values)) for name in names]
+
+
+@settings(max_examples=80, deadline=None)
+@given(picture_sizes, st.integers(1, 40), st.sampled_from(WAYS), st.integers(0, 255))
+def test_a_picture_of_one_colour_stays_so_at_any_size(size, side, way, grey):
+    preprocess = Preprocess(side, interpolation=way[0], resize=way[1])
+    pixels = preprocess(Image.new("RGB", size, (grey, grey, grey)))
+    assert pixels.shape == (3, side, side)
+    colour = torch.tensor(grey, dtype=torch.float32) / 255
+    expected = (colour - torch.tensor(preprocess.mean)) / torch.tensor(preprocess.std)
+    assert torch.equal(pixels, expected[:, None, None].expand_as(pixels))
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize(("interpolation", "resize"), WAYS)
+def test_bit_for_bit_torchvision_s(peers, interpolation, resize):
+    from torchvision import transforms
+
+    mode = transforms.InterpolationMode(interpolation)
+
+    @settings(max_examples=60, deadline=None, database=None)
+    @given(picture_sizes, st.integers(1, 40), st.integers(0, 9))
+    def equal(size, side, seed):
+        ours = Preprocess(side, (0.5, 0.4, 0.3), (0.2, 0.3, 0.4), interpolation, resize)
+        scaled = side if resize == "crop" else (side, side)
+        theirs = transforms.Compose(
+            [
+                transforms.Resize(scaled, mode),
+                transforms.CenterCrop(side),
+                transforms.ToTensor(),
+                transforms.Normalize(ours.mean, ours.std),
+            ]
+        )
+        image = noise(*size, seed)
+        assert torch.equal(ours(image), theirs(image))
+
+    equal()
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(("interpolation", "resize"), WAYS)
+def test_bit_for_bit_open_clip_s(peers, size, interpolation, resize):
+    mode = {"crop": "shortest", "squash": "squash"}[resize]
+    theirs = peers.open_clip.image_transform(
+        32, is_train=False, interpolation=interpolation, resize_mode=mode
+    )
+    ours = Preprocess(32, interpolation=interpolation, resize=resize)
+    assert torch.equal(ours(noise(*size)), theirs(noise(*size)))
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(("interpolation", "resize"), WAYS)
+def test_bit_for_bit_transformers_on_pillow_pictures(peers, size, interpolation, resize):
+    # Its processors for torchvision's tensors round colours once more: by one step, seldom.
+    ours = Preprocess(32, interpolation=interpolation, resize=resize, rounding="down")
+    step = 1 / 255 / min(ours.std)
+    for theirs in image_processors(to_huggingface(ours)):
+        pixels = theirs(noise(*size), return_tensors="pt")["pixel_values"][0]
+        if type(theirs).__name__.endswith("Pil"):
+            assert torch.equal(ours(noise(*size)), pixels), theirs
+        else:
+            assert (ours(noise(*size)) - pixels).abs().max() < 1.01 * step, theirs
+
+
+@pytest.mark.peers
+def test_half_a_pixel_goes_the_owner_s_way(peers):
+    image = noise(35, 32)  # a margin of 3 pixels: torchvision starts at 2, transformers at 1
+    even, down = (Preprocess(32, rounding=rounding)(image) for rounding in ("even", "down"))
+    assert not torch.equal(even, down)
+    assert torch.equal(even, peers.open_clip.image_transform(32, is_train=False)(image))
+    plain = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None] / 255
+    assert torch.equal(down, Preprocess(32).normalize(plain)[0, :, :, 1:33])
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize("mode", ["L", "P", "LA", "PA", "RGBA", "CMYK", "1"])
+def test_pictures_in_other_modes_become_rgb_first(peers, mode):
+    # On white where transparent, as in transformers. torchvision's recipe resizes in the picture's
+    # own mode and only then makes it RGB; for grey that is the same.
+    image = noise(50, 41).convert(mode)
+    if "A" in mode:
+        image.putalpha(noise(50, 41, seed=1).convert("L"))
+    ours = Preprocess(32, rounding="down")
+    (theirs, *_) = image_processors(to_huggingface(ours))
+    assert torch.equal(ours(image), theirs(image, return_tensors="pt")["pixel_values"][0])
+    if mode == "L":
+        even = peers.open_clip.image_transform(32, is_train=False)
+        assert torch.equal(Preprocess(32)(image), even(image))
+
+
+def test_a_strip_that_would_fill_the_memory_is_refused():
+    for size in ((1, 60_000), (60_000, 1)):
+        with pytest.raises(LabError, match="too long and thin"):
+            Preprocess(224)(Image.new("RGB", size))
+    with pytest.raises(LabError, match="too long and thin"):
+        Preprocess(224, resize="squash")(Image.new("RGB", (1, 1_000_000)))
+    assert Preprocess(224, resize="squash")(Image.new("RGB", (1_000_000, 1))).shape[1] == 224
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"interpolation": "nearest"},
+        {"resize": "longest"},
+        {"rounding": "up"},
+        {"size": 0},
+        {"std": (1.0, 0.0, 1.0)},
+    ],
+    ids=str,
+)
+def test_a_preprocessing_that_can_t_be_is_refused(wrong):
+    with pytest.raises(LabError, match="Preprocessing"):
+        Preprocess(**{"size": 32, **wrong})
+
+
+def test_a_config_file_keeps_every_field():
+    preprocess = Preprocess(32, (0.5, 0.5, 0.5), (0.1, 0.2, 0.3), "bilinear", "squash", "down")
+    values = json.loads(json.dumps(asdict(preprocess)))
+    assert Preprocess(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}) == (
+        preprocess
+    )

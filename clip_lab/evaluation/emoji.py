@@ -8,6 +8,7 @@ from clip_lab.data.emoji import EmojiTest, emoji_test
 from clip_lab.data.emoji_table import TRAINED_STYLES, emoji_table, texts
 from clip_lab.dual_encoder import DualEncoder
 from clip_lab.evaluation.accuracy import Accuracy, zero_shot_accuracy, zero_shot_ranks
+from clip_lab.file_tokenizer import FileTokenizer
 from clip_lab.tokenizer import Tokenizer
 from clip_lab.training.recipes import emoji_corpus
 
@@ -59,7 +60,9 @@ def words_of(text: str) -> list[str]:
     return re.findall(r"\w+", text.lower())
 
 
-def _descriptions(tokenizer: Tokenizer, test: EmojiTest, language: str) -> list[str]:
+def _descriptions(
+    tokenizer: Tokenizer | FileTokenizer, test: EmojiTest, language: str
+) -> list[str]:
     """Each label with the first keywords of the emoji that bears it: four, or as many as fit."""
     words, comma = texts(language), COMMAS.get(language, ", ")
     row_of = dict(zip(test.targets.tolist(), test.rows, strict=True))

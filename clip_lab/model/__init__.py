@@ -3,10 +3,11 @@
 from clip_lab.model.clip import CLIP
 from clip_lab.model.config import (
     CONFIGS,
+    BertConfig,
     CLIPConfig,
     ResNetConfig,
     TextConfig,
     ViTConfig,
 )
 
-__all__ = ["CLIP", "CONFIGS", "CLIPConfig", "ResNetConfig", "TextConfig", "ViTConfig"]
+__all__ = ["CLIP", "CONFIGS", "BertConfig", "CLIPConfig", "ResNetConfig", "TextConfig", "ViTConfig"]

@@ -1,7 +1,8 @@
-"""How big each part is: a handful of numbers describe any CLIP.
+"""How big each part is: a handful of numbers describe any CLIP, and its nearest kin.
 
 The nine published models are tables 19 and 20 of the paper (arXiv 2103.00020). The lab's own are
-the same architecture at a size that two processor cores can train.
+the same architecture at a size that two processor cores can train. Fields with a default are where
+the largest OpenCLIP models, SigLIP (arXiv 2303.15343) and Chinese-CLIP (2211.01335) differ.
 """
 
 from dataclasses import asdict, dataclass, field
@@ -13,13 +14,12 @@ class ViTConfig:
     """A Vision Transformer (paper 2.4): square patches, each a token, and one class token."""
 
     image_size: int  # pixels a side
-    patch_size: int  # pixels a side; divides image_size
-    width: int  # channels of each token; a multiple of 64
+    patch_size: int  # pixels a side
+    width: int  # channels of each token; a multiple of head_width
     layers: int
-
-    @property
-    def heads(self) -> int:
-        return self.width // 64
+    head_width: int = 64
+    mlp_width: int | None = None  # None: four times the width
+    pooling: str = "class"  # or "attention": no class token; a learned query pools (SigLIP)
 
 
 @dataclass(frozen=True)
@@ -37,17 +37,31 @@ class ResNetConfig:
 
 @dataclass(frozen=True)
 class TextConfig:
-    """A causal transformer over byte-pair tokens (paper 2.4)."""
+    """A transformer over tokens (paper 2.4)."""
 
     vocab_size: int = 49408
     context_length: int = 77  # positions, start and end token included
     width: int = 512
     layers: int = 12
     end_token: int = 49407  # the state at this token becomes the text's vector
+    head_width: int = 64
+    mlp_width: int | None = None
+    pooling: str = "end"  # or "last": no causal mask, the last position's state (SigLIP)
+    activation: str | None = None  # None: the image tower's
 
-    @property
-    def heads(self) -> int:
-        return self.width // 64
+
+@dataclass(frozen=True)
+class BertConfig:
+    """A BERT (Devlin et al. 2018, arXiv 1810.04805): the text tower of Chinese-CLIP."""
+
+    vocab_size: int = 21128
+    context_length: int = 52
+    width: int = 768
+    layers: int = 12
+    positions: int = 512  # how many were trained; context_length of them are used
+    head_width: int = 64
+    mlp_width: int | None = None
+    pad_token: int = 0
 
 
 @dataclass(frozen=True)
@@ -60,8 +74,10 @@ class CLIPConfig:
 
     embed_dim: int
     vision: ViTConfig | ResNetConfig
-    text: TextConfig = field(default_factory=TextConfig)
+    text: TextConfig | BertConfig = field(default_factory=TextConfig)
     activation: str = "quick_gelu"
+    norm_eps: float = 1e-5
+    logit_bias: bool = False  # SigLIP adds one number to every logit
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers and names, as they stand in a model folder's config.json."""
@@ -70,13 +86,13 @@ class CLIPConfig:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "CLIPConfig":
         """The inverse of `to_dict`. Raises KeyError or TypeError where a field is off."""
-        vision = dict(values["vision"])
+        vision, text = dict(values["vision"]), values["text"]
         if "patch_size" in vision:
-            tower = ViTConfig(**vision)
+            image_tower = ViTConfig(**vision)
         else:
-            tower = ResNetConfig(**{**vision, "layers": tuple(vision["layers"])})
-        text = TextConfig(**values["text"])
-        return cls(values["embed_dim"], tower, text, values["activation"])
+            image_tower = ResNetConfig(**{**vision, "layers": tuple(vision["layers"])})
+        text_tower = BertConfig(**text) if "positions" in text else TextConfig(**text)
+        return cls(**{**values, "vision": image_tower, "text": text_tower})
 
 
 def _openai(embed_dim: int, vision: ViTConfig | ResNetConfig, text_width: int) -> CLIPConfig:

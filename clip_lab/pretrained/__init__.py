@@ -1,12 +1,15 @@
-"""Models by name or folder. The one place that reads and writes them."""
+"""Models by name, folder, file or hub id. The one place that reads and writes them."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
 
 from clip_lab.dual_encoder import DualEncoder
 from clip_lab.errors import LabError
-from clip_lab.pretrained.folder import read_folder, save
+from clip_lab.pretrained.build import set_precision
+from clip_lab.pretrained.folder import is_ours, read_folder
+from clip_lab.pretrained.writing import save
 
 WEIGHTS = Path(__file__).parent / "weights"
 
@@ -18,22 +21,68 @@ def names() -> list[str]:
     return sorted(path.parent.name for path in WEIGHTS.glob("*/config.json"))
 
 
-def load(name_or_folder: str | Path, device: str | None = None) -> DualEncoder:
-    """A model ready to use: built in, by name ("emoji", "shapes"), or a folder that `save` made.
+def load(
+    name: str | Path,
+    device: str | None = None,
+    dtype: str = "float32",
+    image_size: int | None = None,
+    activation: str | None = None,
+    compile: bool = False,
+) -> DualEncoder:
+    """A model ready to use.
 
-    `device`: "cpu", "cuda", ...; by default the GPU where there is one. Raises LabError for a name
-    that is unknown, a folder that is incomplete or damaged, a device that isn't there.
+    `name`: built in ("emoji", "shapes"); a published one ("openai/ViT-B-32": `clip-lab models`
+    lists them); any id on the Hugging Face hub; a folder or a file of weights, in the lab's layout,
+    OpenAI's, open_clip's, Hugging Face's or Chinese-CLIP's.
+    `device`: "cpu", "cuda", ...; by default the GPU where there is one.
+    `dtype`: "bfloat16" and "float16" halve the memory; normalisations and logits stay in float32.
+    `image_size`: pixels a side, where it isn't what the model was trained at.
+    `activation`: "quick_gelu" or "gelu", for weights that come without a configuration.
+    `compile`: let torch.compile have the image tower; the first batch takes a minute, others less.
+
+    Raises LabError for a name that is unknown or can't be fetched, a folder or file that is
+    incomplete or damaged, a device that isn't there. No code from a checkpoint is run.
     """
-    built_in = str(name_or_folder) in names()
-    folder = WEIGHTS / str(name_or_folder) if built_in else Path(name_or_folder)
-    if not folder.is_dir():
-        raise LabError(
-            f"There is no model “{name_or_folder}”. Built in are: {', '.join(names())}. "
-            "Or give a folder that holds a trained model."
-        )
-    encoder = read_folder(folder)
-    encoder.model.to(choose_device(device))
+    where = choose_device(device)
+    encoder = _read(str(name), activation, image_size)
+    set_precision(encoder.model, dtype)
+    encoder.model.to(where)
+    if compile:
+        encoder.model.visual.compile()
     return encoder
+
+
+def _read(name: str, activation: str | None, image_size: int | None) -> DualEncoder:
+    path = WEIGHTS / name if name in names() else Path(name)
+    fetched = not path.exists()
+    if fetched:
+        path = _fetch(name)
+    if path.is_dir() and is_ours(path):
+        return read_folder(path, image_size)
+    from clip_lab.pretrained.published import read_published
+    from clip_lab.pretrained.registry import find
+
+    encoder = read_published(path, activation, image_size)
+    if fetched:
+        encoder.name = name
+        row = find(name)
+        encoder.card = asdict(row) if row else {"name": name}
+    return encoder
+
+
+def _fetch(name: str) -> Path:
+    """The folder of a model on the hub, downloaded unless it was before."""
+    from clip_lab.pretrained import registry
+    from clip_lab.pretrained.hub import fetch
+
+    row = registry.find(name)
+    if row is None and name.count("/") != 1:
+        hint = registry.suggestions(name)
+        raise LabError(
+            f"There is no model “{name}”. Built in are: {', '.join(names())}. {hint}"
+            "Or give a folder that holds a model, a file of weights, or an id on the hub."
+        )
+    return fetch(row.repo if row else name)
 
 
 def choose_device(name: str | None = None) -> torch.device:

@@ -9,59 +9,64 @@ Safetensors and JSON hold data alone: opening a model from elsewhere runs no cod
 """
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-
 from clip_lab.dual_encoder import DualEncoder
 from clip_lab.errors import LabError
-from clip_lab.files import write_text, write_whole
-from clip_lab.model import CLIP, CLIPConfig
+from clip_lab.model import CLIPConfig
 from clip_lab.preprocess import Preprocess
-from clip_lab.tokenizer import Tokenizer
+from clip_lab.pretrained.build import at_resolution, build, check_vocabulary
+from clip_lab.pretrained.tensors import read_tensors
+from clip_lab.pretrained.tokenizer_files import tokenizer_from_json
 
 
-def save(encoder: DualEncoder, folder: str | Path, half: bool = False) -> None:
-    """Write a model to a folder, the weights last, each file whole or not at all.
-
-    `half`: store 16-bit numbers, half the size; they are read back into 32 bits.
-    """
-    folder = Path(folder)
+def files(encoder: DualEncoder) -> dict[str, str]:
+    """What stands beside the weights, by the file's name."""
     config = {
         "model": encoder.model.config.to_dict(),
         "preprocess": asdict(encoder.preprocess),
     }
-    write_text(folder / "config.json", json.dumps(config, indent=2) + "\n")
-    write_text(folder / "tokenizer.json", encoder.tokenizer.to_json())
-    card = json.dumps(encoder.card, indent=2, ensure_ascii=False)
-    write_text(folder / "card.json", card + "\n")
-    tensors = {name: tensor.contiguous() for name, tensor in encoder.model.state_dict().items()}
-    if half:
-        tensors = {k: t.half() if t.is_floating_point() else t for k, t in tensors.items()}
-    write_whole(folder / "model.safetensors", lambda path: save_file(tensors, path))
+    return {
+        "config.json": json.dumps(config, indent=2) + "\n",
+        "tokenizer.json": encoder.tokenizer.to_json(),
+        "card.json": json.dumps(encoder.card, indent=2, ensure_ascii=False) + "\n",
+    }
 
 
-def read_folder(folder: Path) -> DualEncoder:
+def is_ours(folder: Path) -> bool:
+    """Whether this folder is in the lab's layout, whole or not, and not in another project's."""
+    if not (folder / "config.json").exists():
+        return (folder / "tokenizer.json").exists() and (folder / "card.json").exists()
+    try:
+        return "model_type" not in _object((folder / "config.json").read_text(encoding="utf-8"))
+    except (ValueError, OSError):
+        return not (folder / "open_clip_config.json").exists()
+
+
+def read_folder(folder: Path, image_size: int | None = None) -> DualEncoder:
     """A model from a folder that `save` wrote. Raises LabError that names the file at fault."""
     config = _read(folder, "config.json", _object)
     try:
-        model = CLIP(CLIPConfig.from_dict(config["model"]))
+        model_config = CLIPConfig.from_dict(config["model"])
         preprocess = Preprocess(**_tuples(config["preprocess"]))
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise LabError(
             f"{folder / 'config.json'} does not describe a model ({error!r})."
         ) from error
-    tokenizer = _read(folder, "tokenizer.json", Tokenizer.from_json)
-    if len(tokenizer) != model.config.text.vocab_size:
-        raise LabError(
-            f"{folder}: the tokenizer has {len(tokenizer)} tokens, the model "
-            f"{model.config.text.vocab_size}. They belong to different models."
-        )
-    _fill(model, folder / "model.safetensors")
+    tokenizer = _read(folder, "tokenizer.json", tokenizer_from_json)
+    check_vocabulary(len(tokenizer), model_config.text, str(folder))
     card = _read(folder, "card.json", _object)
+    weights = folder / "model.safetensors"
+    if not weights.exists():
+        raise LabError(f"“{folder}” is no model folder: {weights.name} is missing.")
+    tensors = read_tensors(weights)
+    if image_size is not None and image_size != preprocess.size:
+        tensors = build(model_config, tensors, str(weights)).state_dict()
+        model_config, tensors = at_resolution(model_config, tensors, image_size)
+        preprocess = replace(preprocess, size=image_size)
+    model = build(model_config, tensors, str(weights))
     return DualEncoder(model, tokenizer, preprocess, card.get("name", folder.name), card)
 
 
@@ -83,17 +88,3 @@ def _object(text: str) -> dict[str, Any]:
 
 def _tuples(values: dict[str, Any]) -> dict[str, Any]:
     return {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
-
-
-def _fill(model: CLIP, path: Path) -> None:
-    """Strictly: every tensor is used, none is missing, all shapes agree."""
-    try:
-        tensors = load_file(path)
-    except FileNotFoundError as error:
-        raise LabError(f"“{path.parent}” is no model folder: {path.name} is missing.") from error
-    except (SafetensorError, OSError) as error:
-        raise LabError(f"{path} is damaged or cut short ({error}). Fetch it again.") from error
-    try:
-        model.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
-    except RuntimeError as error:
-        raise LabError(f"{path} does not fit its config.json. {error}") from error

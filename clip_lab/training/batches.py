@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
+from clip_lab.file_tokenizer import FileTokenizer
 from clip_lab.tokenizer import Tokenizer
 
 
@@ -23,7 +24,7 @@ class Pairs(Protocol):
 class _Steps(IterableDataset):
     """Batches from `start` on, tokenised; of several workers each makes every k-th."""
 
-    def __init__(self, data: Pairs, tokenizer: Tokenizer, start: int):
+    def __init__(self, data: Pairs, tokenizer: Tokenizer | FileTokenizer, start: int):
         self.data, self.tokenizer, self.start = data, tokenizer, start
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
@@ -37,7 +38,7 @@ class _Steps(IterableDataset):
 
 
 def load_batches(
-    data: Pairs, tokenizer: Tokenizer, start: int, workers: int
+    data: Pairs, tokenizer: Tokenizer | FileTokenizer, start: int, workers: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Batch `start`, `start` + 1, ... as pictures and token ids, from `workers` processes."""
     steps = _Steps(data, tokenizer, start)

@@ -14,13 +14,13 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm.auto import tqdm
 
+from clip_lab.batching import last_tokens
 from clip_lab.dual_encoder import DualEncoder
 from clip_lab.errors import LabError
 from clip_lab.files import sweep
 from clip_lab.losses import info_nce
 from clip_lab.model import CLIP
 from clip_lab.model.clip import MAX_LOGIT_SCALE
-from clip_lab.model.text import end_positions
 from clip_lab.pretrained import save
 from clip_lab.training.batches import Pairs, load_batches
 from clip_lab.training.checkpoint import Progress, load_state, save_state
@@ -161,7 +161,7 @@ def encode_by_length(
     A batch costs as much as its longest text in every row; of pieces of like length each is cut at
     its own end. The vectors are the same, in the same order.
     """
-    order = end_positions(tokens, model.config.text.end_token).argsort(stable=True)
+    order = last_tokens(tokens).argsort(stable=True)
     vectors = torch.cat([model.encode_text(piece) for piece in tokens[order].chunk(pieces)])
     return vectors[order.argsort()]
 
