@@ -3,7 +3,7 @@
 SigLIP reads SentencePiece's unigram pieces, SigLIP 2 the byte-pair pieces of Gemma, Chinese-CLIP
 BERT's WordPiece. Their vocabularies can't be made from a list of merges, so the file itself is the
 tokenizer: a `tokenizer.json` or a `vocab.txt` is run by the `tokenizers` package, a `spiece.model`
-by `sentence_piece`. What is done to a text before, and which marks go around its ids, is not in
+by `sentencepiece`. What is done to a text before, and which marks go around its ids, is not in
 these files: it is what the owner's code does, OpenCLIP's HFTokenizer or transformers.
 """
 
@@ -20,8 +20,8 @@ from jaxtyping import Int
 from torch import Tensor
 
 from clip_lab.errors import LabError
-from clip_lab.sentence_piece import SPACE, SentencePiece
 
+SPACE = "▁"  # how pieces write it
 NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 LEFT_PADDED = ("GemmaTokenizer", "Siglip2Tokenizer")  # unless their files say otherwise
 
@@ -172,23 +172,33 @@ class _Siglip:
     """
 
     def __init__(self, data: bytes, config: Config):
+        from sentencepiece import SentencePieceProcessor
+
         if not config.get("do_lower_case", True):
             raise LabError("A SigLIP tokenizer that keeps capitals (do_lower_case) isn't known.")
-        self.model = SentencePiece(data)
+        self.model = SentencePieceProcessor()
+        try:
+            loaded = bool(data) and self.model.load_from_serialized_proto(data)
+        except (RuntimeError, OSError):
+            loaded = False
+        if not loaded:
+            raise LabError("The SentencePiece model can't be read: it is damaged. Fetch it again.")
         self.end = self._id_of(_token(config, "eos_token", "</s>"))
         self.pad = self._id_of(_token(config, "pad_token", "</s>"))
         self.padding_side: str = config.get("padding_side", "right")
-        self.special = {self.model.pieces[i]: i for i in (self.model.unknown, self.end)}
+        unknown = self.model.unk_id()
+        self.special = {self.model.id_to_piece(i): i for i in (unknown, self.end)}
         self.cut = re.compile("(" + "|".join(map(re.escape, self.special)) + ")")
-        self.score_before = self.model.score(SPACE + "<unk>")
+        self.before = len(self.model.encode("<unk>"))
 
     def _id_of(self, piece: str) -> int:
-        if piece not in self.model.pieces:
+        number = self.model.piece_to_id(piece)
+        if self.model.id_to_piece(number) != piece:
             raise LabError(f"The SentencePiece model has no piece “{piece}”: it isn't SigLIP's.")
-        return self.model.pieces.index(piece)
+        return number
 
     def __len__(self) -> int:
-        return len(self.model)
+        return self.model.get_piece_size()
 
     def marks(self) -> tuple[list[int], list[int]]:
         return [], [self.end]
@@ -200,7 +210,7 @@ class _Siglip:
                 ids.append(self.special[part])
             else:
                 part = re.sub(r"\s+", " ", part.lower().translate(NO_PUNCTUATION)).strip()
-                ids += self.model.encode(self.model.normalize(part), self.score_before)
+                ids += self.model.encode("<unk>" + part)[self.before :]
         return ids[:-1] if ids[-1:] == [self.end] else ids  # it adds no second end
 
     def decode(self, ids: list[int]) -> str:

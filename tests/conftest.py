@@ -12,6 +12,7 @@ install_import_hook(
     [
         "clip_lab.model",
         "clip_lab.tokenizer",
+        "clip_lab.file_tokenizer",
         "clip_lab.losses",
         "clip_lab.preprocess",
         "clip_lab.batching",

@@ -149,7 +149,7 @@ def test_temperature_by_keyboard(desk: Visit) -> None:
     assert slider.get_attribute("aria-valuetext") != before
     assert desk.page.get_by_label("Temperature τ").count() == 1
     desk.page.keyboard.press("Home")
-    assert desk.column("share")[0].startswith("100")  # nearly no temperature: the winner takes all
+    assert numbers(desk.column("share"))[0] > 95  # nearly no temperature: the winner takes all
 
 
 def test_sample_by_keyboard(desk: Visit) -> None:

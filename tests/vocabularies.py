@@ -8,7 +8,6 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from tokenizers.trainers import BpeTrainer, WordPieceTrainer
 
 from clip_lab.data.emoji_table import texts
-from clip_lab.sentence_piece import SentencePiece
 
 DATA = Path(__file__).parent / "data"
 SPIECE = DATA / "tiny.spiece.model"
@@ -61,10 +60,12 @@ def gemma_json() -> str:
 @functools.cache
 def t5_json() -> str:
     """A tokenizer.json as OpenCLIP's SigLIP repositories have: T5's, from a spiece.model."""
-    model = SentencePiece(SPIECE.read_bytes())
-    pieces = list(zip(model.pieces, model.scores, strict=True))
-    tokenizer = Tokenizer(models.Unigram(pieces, unk_id=model.unknown, byte_fallback=False))
-    tokenizer.normalizer = normalizers.Precompiled(model.charsmap)
+    from sentencepiece.sentencepiece_model_pb2 import ModelProto
+
+    model = ModelProto.FromString(SPIECE.read_bytes())
+    pieces = [(piece.piece, piece.score) for piece in model.pieces]
+    tokenizer = Tokenizer(models.Unigram(pieces, unk_id=2, byte_fallback=False))
+    tokenizer.normalizer = normalizers.Precompiled(model.normalizer_spec.precompiled_charsmap)
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()]
     )

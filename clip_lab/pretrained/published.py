@@ -13,6 +13,7 @@ from clip_lab.errors import LabError
 from clip_lab.model import BertConfig, CLIPConfig
 from clip_lab.preprocess import Preprocess
 from clip_lab.pretrained.build import at_resolution, build, check_vocabulary
+from clip_lab.pretrained.hub import weights_file
 from clip_lab.pretrained.layouts import huggingface, open_clip, tables
 from clip_lab.pretrained.layouts.inferred import infer_config
 from clip_lab.pretrained.preprocess_files import (
@@ -23,19 +24,6 @@ from clip_lab.pretrained.tensors import activation_of, read_tensors
 from clip_lab.pretrained.tokenizer_files import AnyTokenizer, tokenizer_from_folder
 
 OPEN_CLIP_CONFIG, HF_CONFIG = "open_clip_config.json", "config.json"
-WEIGHTS = {
-    OPEN_CLIP_CONFIG: (
-        "open_clip_model.safetensors",
-        "open_clip_pytorch_model.safetensors",
-        "open_clip_pytorch_model.bin",
-    ),
-    HF_CONFIG: (
-        "model.safetensors",
-        "model.safetensors.index.json",
-        "pytorch_model.bin",
-        "pytorch_model.bin.index.json",
-    ),
-}
 ACTIVATION_UNKNOWN = (
     "Nothing beside {where} says which activation it was trained with, and the wrong one fails "
     "without a word. Give activation=“quick_gelu” (OpenAI's own weights, DFN, MetaCLIP) or "
@@ -81,16 +69,17 @@ def read_published(
 
 
 def _weights_in(folder: Path) -> Path:
-    for config, names in WEIGHTS.items():
-        if (folder / config).is_file():
-            for name in names:
-                if (folder / name).is_file():
-                    return folder / name
-    known = ", ".join(name for names in WEIGHTS.values() for name in names)
-    raise LabError(
-        f"“{folder}” holds no model: it needs {OPEN_CLIP_CONFIG} or {HF_CONFIG}, and beside it one "
-        f"of {known}. Weights alone can be given as a file."
-    )
+    try:
+        name = weights_file({path.name for path in folder.iterdir()})
+    except OSError as error:
+        raise LabError(f"“{folder}” can't be read ({error.strerror}).") from error
+    if name is None:
+        raise LabError(
+            f"“{folder}” holds no model. It needs {OPEN_CLIP_CONFIG} with "
+            f"open_clip_model.safetensors (or open_clip_pytorch_model.bin), or {HF_CONFIG} with "
+            "model.safetensors (or pytorch_model.bin). A file of weights can be given by itself."
+        )
+    return folder / name
 
 
 def _describe(
@@ -162,7 +151,8 @@ def _of_nothing(weights: Path, tensors: dict[str, Tensor], activation: str | Non
         raise LabError(ACTIVATION_UNKNOWN.format(where=f"“{weights}”"))
     if chinese:
         table = tables.chinese_clip(config)
-        return Description(config, lambda *_: table, Preprocess(config.vision.image_size), {})
+        preprocess = Preprocess(config.vision.image_size, resize="squash")  # as its own code does
+        return Description(config, lambda *_: table, preprocess, {})
     return Description(config, _open_clip_table, Preprocess(config.vision.image_size), {})
 
 

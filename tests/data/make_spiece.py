@@ -8,6 +8,8 @@ names in some languages, with a small table of replacements; and the ids that tr
 SiglipTokenizer gives for a few hundred strings by it.
 """
 
+import contextlib
+import io
 import json
 import sys
 import tempfile
@@ -42,21 +44,21 @@ def train(path: Path) -> None:
 
     languages = ("en", "fr", "de", "ja", "hi", "uk", "ko")
     lines = [name for language in languages for names in texts(language).values() for name in names]
-    with tempfile.TemporaryDirectory() as folder:
-        rules = Path(folder, "rules.tsv")
-        rules.write_text(replacements(), encoding="utf-8")
+    model = io.BytesIO()
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):  # no path in the model
+        Path("rules.tsv").write_text(replacements(), encoding="utf-8")
         sentencepiece.SentencePieceTrainer.train(
             sentence_iterator=iter(lines),
-            model_prefix=str(Path(folder, "tiny")),
+            model_writer=model,
             vocab_size=1200,
             model_type="unigram",
             character_coverage=0.98,
-            normalization_rule_tsv=str(rules),
+            normalization_rule_tsv="rules.tsv",
             pad_id=0, eos_id=1, unk_id=2, bos_id=-1,
             num_threads=1,
             minloglevel=2,
         )  # fmt: skip
-        path.write_bytes(Path(folder, "tiny.model").read_bytes())
+    path.write_bytes(model.getvalue())
 
 
 def strings() -> list[str]:
