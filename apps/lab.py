@@ -34,16 +34,14 @@ def build_demo(encoder: DualEncoder | None = None) -> gr.Blocks:
 
 
 def main(
+    encoder: DualEncoder | None = None,
     host: str = "127.0.0.1",
     port: int | None = None,
-    model: str = "emoji",
-    device: str | None = None,
     share: bool = False,
     open_browser: bool = True,
 ) -> None:
-    """What `clip-lab app` runs: load the model, open the page, stay until Ctrl-C."""
-    demo = build_demo(clip_lab.load(model, device))
-    theme.launch(demo, host, port, share, open_browser)
+    """What `clip-lab app` runs: open the page, stay until Ctrl-C."""
+    theme.launch(build_demo(encoder), host, port, share, open_browser)
 
 
 if __name__ == "__main__":

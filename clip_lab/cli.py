@@ -7,6 +7,7 @@ from pathlib import Path
 
 from clip_lab.errors import LabError
 from clip_lab.eval_command import add_eval
+from clip_lab.model_options import MODEL_HELP, add_model_options, load_model
 from clip_lab.models_command import add_models
 
 EXAMPLES = """\
@@ -73,12 +74,8 @@ def positive(kind: type) -> Callable[[str], float]:
 
 
 def _add_model(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--model",
-        default="emoji",
-        help="a name (`clip-lab models` lists them), hub id, folder or file (default: emoji)",
-    )
-    command.add_argument("--device", help="cpu, cuda, … (default: the GPU where there is one)")
+    command.add_argument("--model", default="emoji", help=f"{MODEL_HELP} (default: emoji)")
+    add_model_options(command)
 
 
 # -- classify -------------------------------------------------------------------------------------
@@ -101,14 +98,12 @@ def _classify(commands) -> None:
 
 def run_classify(options: argparse.Namespace) -> None:
     """Print, for each picture, labels with cosine, logit and probability."""
-    from clip_lab.pretrained import load
     from clip_lab.zero_shot import ZeroShotClassifier
 
-    encoder = load(options.model, options.device)
+    encoder = load_model(options)
     labels = [label for label in options.labels.split(",") if label.strip()]
     templates = options.template or ["{}"]
     classifier = ZeroShotClassifier(encoder, labels, templates, progress=True)
-    _warn_of_strangers(encoder)
     for picture in options.picture:
         prediction = classifier([picture])
         print(f"{picture}   (scale {prediction.scale:.1f})")
@@ -118,15 +113,6 @@ def run_classify(options: argparse.Namespace) -> None:
             values = (prediction.cosines, prediction.logits, prediction.probabilities)
             cosine, logit, probability = (float(value[0, i]) for value in values)
             print(f"  {cosine:7.3f}  {logit:7.2f}  {probability:7.1%}  {prediction.labels[i]}")
-
-
-def _warn_of_strangers(encoder) -> None:
-    if "does_not_know" in encoder.card:
-        print(
-            f"“{encoder.name}” was trained on {encoder.card['trained_on']}; it doesn't know "
-            f"{encoder.card['does_not_know']}.",
-            file=sys.stderr,
-        )
 
 
 # -- search ---------------------------------------------------------------------------------------
@@ -146,9 +132,8 @@ def _search(commands) -> None:
 def run_search(options: argparse.Namespace) -> None:
     """Print the nearest pictures, best first. The index is made once and kept in the folder."""
     from clip_lab.folder_index import folder_index
-    from clip_lab.pretrained import load
 
-    encoder = load(options.model, options.device)
+    encoder = load_model(options)
     index, skipped = folder_index(encoder, Path(options.folder), options.rebuild)
     for message in skipped:
         print(f"clip-lab: left out: {message}", file=sys.stderr)
@@ -239,10 +224,9 @@ def run_app(options: argparse.Namespace) -> None:
     except ImportError as error:
         raise LabError(f"The apps need: pip install “clip-lab[apps]” ({error}).") from error
     app(
+        load_model(options),
         host=options.host,
         port=options.port,
-        model=options.model,
-        device=options.device,
         share=options.share,
         open_browser=not options.no_browser,
     )
@@ -263,7 +247,7 @@ def run_lab(options: argparse.Namespace) -> None:
 
 def _info(commands) -> None:
     command = _command(commands, "info", run_info, "say what is installed and what a model is")
-    command.add_argument("model", nargs="?", help="built-in name or folder (default: all built in)")
+    command.add_argument("model", nargs="?", help=f"{MODEL_HELP} (default: all built in)")
 
 
 def run_info(options: argparse.Namespace) -> None:

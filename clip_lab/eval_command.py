@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from clip_lab.errors import LabError
+from clip_lab.model_options import MODEL_HELP, add_model_options, load_model
 
 EXAMPLES = """\
 try:
@@ -23,7 +24,7 @@ def add_eval(commands) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     command.set_defaults(run=run_eval)
-    command.add_argument("model", help="built-in name, published name, or folder")
+    command.add_argument("model", help=MODEL_HELP)
     command.add_argument(
         "dataset", help="folder or address in CLIP_benchmark's layout, or a folder with one a class"
     )
@@ -36,22 +37,21 @@ def add_eval(commands) -> None:
         "imagenet-7, cifar10, … (default: those that the data set brings)",
     )
     command.add_argument("--batch-size", type=int, default=32, help="pictures (default: 32)")
-    command.add_argument("--device", help="cpu, cuda, … (default: the GPU where there is one)")
     command.add_argument("--output", metavar="FILE.json", help="write the result here as well")
+    add_model_options(command)
 
 
 def run_eval(options: argparse.Namespace) -> None:
     """Print the figures as a table; write them to --output with all that made them."""
     from clip_lab.data.prompts import templates_of
     from clip_lab.evaluation.public import evaluate
-    from clip_lab.pretrained import load
 
     if options.batch_size < 1:
         raise LabError("--batch-size should be 1 or more.")
     if options.output and Path(options.output).is_dir():  # better said now than in an hour
         raise LabError(f"“{options.output}” is a folder. Give --output a file's name.")
     templates = templates_of(options.templates)
-    encoder = load(options.model, options.device)
+    encoder = load_model(options)
     result = evaluate(encoder, options.dataset, templates, options.batch_size, progress=True)
     print(result.table())
     if options.output:

@@ -241,6 +241,18 @@ def test_what_is_written_back_builds_the_same_model_in_transformers(kind):
         assert torch.equal(tensor, again.state_dict()[key]), key
 
 
+@pytest.mark.parametrize("name", ["ViT-B-32-quickgelu", "RN50-quickgelu"])
+def test_real_sizes_agree(name, peers):
+    values = peers.open_clip.get_model_config(name)
+    theirs, config = open_clip_model(values, peers), open_clip.read_config(values)
+    assert config == CONFIGS[name.removesuffix("-quickgelu")]
+    ours = build(config, _ours(tables.open_clip(config), theirs), name).eval()
+    images, tokens = pictures(224, 2), peers.open_clip.tokenize(["a cat", "the Eiffel tower, 1889"])
+    with torch.no_grad():
+        assert apart(ours.encode_image(images), theirs.encode_image(images)) < 1e-5
+        assert apart(ours.encode_text(tokens), theirs.encode_text(tokens)) < 1e-5
+
+
 OPEN_CLIP_NAMES = {
     "RN50": 102, "RN101": 120, "RN50x4": 178, "RN50x16": 291, "RN50x64": 623,
     "ViT-B-32": 151, "ViT-B-16": 150, "ViT-L-14": 428, "ViT-L-14-336": 428,

@@ -23,6 +23,7 @@ FLOORS = [
     ["evaluation"],
     ["view"],
     ["course"],
+    ["model_options"],
     ["eval_command", "models_command"],
     ["cli"],
     ["__main__"],
