@@ -16,7 +16,7 @@ from clip_lab.model import (
     ViTConfig,
 )
 from clip_lab.model.text import end_positions, shared_beginning
-from clip_lab.model.transformer import Attention, LayerNorm
+from clip_lab.model.transformer import Attention, LayerNorm, QuickGELU
 
 # Weights of the published models, as their own packages count them.
 PARAMETERS = {
@@ -195,6 +195,15 @@ def test_attention_agrees_with_its_formula():
         heads.append(scores.softmax(dim=-1) @ v[..., h])
     expected = attention.out_proj(torch.cat(heads, dim=-1))
     assert torch.allclose(attention(x, _causal(5)), expected, atol=1e-10)
+
+
+def test_quick_gelu_agrees_with_its_formula_in_value_and_gradient():
+    x = torch.linspace(-8, 8, 401, dtype=torch.float64, requires_grad=True)
+    expected = x * torch.sigmoid(1.702 * x)
+    assert torch.allclose(QuickGELU()(x), expected, atol=1e-14)
+    (slope,) = torch.autograd.grad(QuickGELU()(x).sum(), x)
+    assert torch.allclose(slope, torch.autograd.grad(expected.sum(), x)[0], atol=1e-13)
+    assert torch.autograd.gradcheck(QuickGELU(), x[::40].detach().requires_grad_())
 
 
 def test_layer_norm_computes_in_float32():

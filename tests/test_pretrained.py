@@ -102,3 +102,39 @@ def test_the_built_in_models_are_there_and_fit_in_the_package():
     for name in names():
         encoder = load(name, "cpu")
         assert {"trained_on", "command", "figures", "licence"} <= set(encoder.card)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_precision_leaves_normalisations_and_scale_alone(dtype):
+    exact, half = load("emoji", "cpu"), load("emoji", "cpu", dtype=dtype)
+    kept = {p.dtype for m in half.model.modules() for p in m.parameters(recurse=False)
+            if isinstance(m, torch.nn.LayerNorm | torch.nn.BatchNorm2d)}  # fmt: skip
+    assert kept == {torch.float32} == {half.model.logit_scale.dtype}
+    assert half.model.visual.conv1.weight.dtype == getattr(torch, dtype)
+    images = [torch.rand(3, 64, 64) for _ in range(3)]
+    assert half.encode_images(images).dtype == torch.float32
+    assert (exact.encode_images(images) * half.encode_images(images)).sum(1).min() > 0.999
+    texts = ["red apple", "狗"]
+    assert (exact.encode_texts(texts) * half.encode_texts(texts)).sum(1).min() > 0.999
+
+
+def test_compilation_happens_only_where_it_is_asked_for(monkeypatch):
+    asked = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda module: asked.append(type(module)))
+    load("emoji", "cpu")
+    assert asked == []
+    load("emoji", "cpu", compile=True)
+    assert [kind.__name__ for kind in asked] == ["ModifiedResNet"]
+
+
+def test_another_resolution_keeps_the_class_token_and_the_middle_of_the_grid():
+    from clip_lab.pretrained.build import resize_positions
+
+    ramp = torch.arange(4.0)[:, None].expand(4, 4)  # row by row from 0 to 3
+    positions = torch.cat([torch.full((1, 1), 9.0), ramp.reshape(16, 1)])
+    larger = resize_positions(positions, 4, 8, 1)
+    assert larger.shape == (65, 1) and larger[0].item() == 9
+    rows = larger[1:].view(8, 8)
+    assert torch.allclose(rows, rows[:, :1].expand(8, 8), atol=1e-5)
+    assert torch.all(rows[1:, 0] > rows[:-1, 0])
+    assert torch.equal(resize_positions(positions, 4, 4, 1), positions)
