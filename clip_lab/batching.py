@@ -16,6 +16,7 @@ U = TypeVar("U")
 
 MANY = 64  # texts: that many with one beginning are batches of their own
 SHORTEST, LONGEST = 4, 16  # tokens: the beginnings that are looked for
+WORTH_A_BATCH = 200  # tokens: fewer don't keep a matrix product busy
 
 
 def alike(tokens: Int[Tensor, "texts context"], size: int) -> Iterator[Int[Tensor, "batch"]]:
@@ -29,10 +30,25 @@ def alike(tokens: Int[Tensor, "texts context"], size: int) -> Iterator[Int[Tenso
         _, which, counts = tokens[:, :depth].unique(dim=0, return_inverse=True, return_counts=True)
         many = counts[which] >= MANY
         group[many] = which[many] + depth * len(tokens)
-    order = (group * tokens.shape[1] + last_tokens(tokens)).argsort(stable=True)
+    last = last_tokens(tokens)
+    order = (group * tokens.shape[1] + last).argsort(stable=True)
     sizes = group[order].unique_consecutive(return_counts=True)[1].tolist()
     for part in order.split(sizes):
-        yield from part.split(size)
+        yield from _of_like_length(part, (last[part] + 1).tolist(), size)
+
+
+def _of_like_length(
+    rows: Int[Tensor, "rows"], lengths: list[int], size: int
+) -> Iterator[Int[Tensor, "batch"]]:
+    """Cut where texts get a quarter longer, if enough tokens have come together by then."""
+    start = 0
+    for i in range(1, len(rows) + 1):
+        full = i == len(rows) or i - start == size
+        if full or (
+            lengths[i] > 1.25 * lengths[start] and (i - start) * lengths[i - 1] >= WORTH_A_BATCH
+        ):
+            yield rows[start:i]
+            start = i
 
 
 def last_tokens(tokens: Int[Tensor, "texts context"]) -> Int[Tensor, "texts"]:

@@ -1,11 +1,12 @@
 """A model with everything that belongs to it: pictures and strings in, unit vectors out."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 from torch.nn import functional as F
 from tqdm.auto import tqdm
@@ -13,6 +14,7 @@ from tqdm.auto import tqdm
 from clip_lab.batching import ahead, alike, chunks
 from clip_lab.file_tokenizer import FileTokenizer
 from clip_lab.model import CLIP
+from clip_lab.packed import WORTH_PACKING, Packed
 from clip_lab.preprocess import ImageSource, ImageSources, Preprocess
 from clip_lab.tokenizer import Tokenizer
 
@@ -32,6 +34,8 @@ class DualEncoder:
 
     def __post_init__(self) -> None:
         self.model.eval()
+        large = sum(p.numel() for p in self.model.parameters()) > WORTH_PACKING
+        self.packed = Packed() if large else None
 
     @property
     def device(self) -> torch.device:
@@ -77,14 +81,12 @@ class DualEncoder:
         for batch in chunks(pictures, batch_size):
             yield self.encode_pixels(torch.stack(batch))
 
-    @torch.inference_mode()
     def encode_pixels(
         self, pixels: Float[Tensor, "batch 3 height width"]
     ) -> Float[Tensor, "batch embed_dim"]:
         """The same for pictures that `preprocess` has prepared."""
-        return self._unit(self.model.encode_image(pixels.to(self.device)))
+        return self._unit(self.model.encode_image, pixels)
 
-    @torch.inference_mode()
     def encode_texts(
         self,
         texts: Sequence[str],
@@ -101,13 +103,18 @@ class DualEncoder:
         tokens = self.tokenizer(distinct, truncate)
         with _bar(len(distinct), batch_size, "texts", progress) as bar:
             for rows in alike(tokens, batch_size) if distinct else ():
-                vectors[rows] = self._unit(self.model.encode_text(tokens[rows].to(self.device)))
+                vectors[rows] = self._unit(self.model.encode_text, tokens[rows])
                 bar.update(len(rows))
         place = {text: i for i, text in enumerate(distinct)}
         return vectors[[place[text] for text in texts]]
 
-    @staticmethod
-    def _unit(vectors: Float[Tensor, "n embed_dim"]) -> Float[Tensor, "n embed_dim"]:
+    @torch.inference_mode()
+    def _unit(
+        self, tower: Callable[[Tensor], Tensor], batch: Shaped[Tensor, "n *rest"]
+    ) -> Float[Tensor, "n embed_dim"]:
+        faster = self.packed if self.packed and self.device.type == "cpu" else nullcontext()
+        with faster:
+            vectors = tower(batch.to(self.device))
         return F.normalize(vectors.float(), dim=-1).cpu()
 
 

@@ -13,7 +13,7 @@ PACKAGE = ROOT / "clip_lab"
 # From the ground up. A room may import rooms of lower floors, and its own.
 FLOORS = [
     ["errors"],
-    ["files", "model", "tokenizer", "file_tokenizer", "losses", "preprocess", "batching"],
+    ["files", "model", "tokenizer", "file_tokenizer", "losses", "preprocess", "batching", "packed"],
     ["dual_encoder"],
     ["pretrained"],
     ["zero_shot", "retrieval"],

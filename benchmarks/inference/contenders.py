@@ -1,13 +1,15 @@
 """The four, with one set of random weights: ours, open_clip, openai/CLIP and transformers.
 
 Each is used the way its own users do: the towers are theirs, and so are tokenisation, padding, the
-reading of pictures, and the recipe for many of them. All give unit vectors in float32.
+reading of pictures, the recipe for many of them and the one for a classifier. All give unit vectors
+in float32.
 """
 
 import importlib
+import logging
 import sys
 from collections.abc import Sequence
-from copy import deepcopy
+from copy import copy, deepcopy
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Protocol
@@ -18,12 +20,13 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
-from clip_lab import DualEncoder
+from clip_lab import DualEncoder, ZeroShotClassifier
 from clip_lab.model import CONFIGS
 from clip_lab.preprocess import Preprocess
 from clip_lab.pretrained.build import build, set_precision
 from clip_lab.pretrained.layouts import huggingface, tables
 from clip_lab.tokenizer import Tokenizer
+from clip_lab.zero_shot import fill
 from tests.peers import Peers, import_open_clip
 
 NAME, THEIR_NAME = "ViT-B-32", "ViT-B-32-quickgelu"
@@ -56,13 +59,23 @@ class Contender(Protocol):
         """Vectors of picture files."""
         ...
 
+    def of_classes(self, names: Sequence[str], templates: Sequence[str]) -> Tensor:
+        """The weights of a zero-shot classifier: a vector a class."""
+        ...
+
     def in_bfloat16(self) -> "Contender":
-        """A copy in half precision."""
+        """A copy in half precision. Raises NotImplementedError where there is no such thing."""
         ...
 
 
 def unit(vectors: Tensor) -> Tensor:
     return F.normalize(vectors.float(), dim=-1)
+
+
+def class_by_class(one: Contender, names: Sequence[str], templates: Sequence[str]) -> Tensor:
+    """The recipe of openai/CLIP's notebook: all templates of a class are one batch."""
+    prompts = ([fill(template, name) for template in templates] for name in names)
+    return unit(torch.stack([one.of_texts(texts).mean(dim=0) for texts in prompts]))
 
 
 class Ours:
@@ -91,17 +104,21 @@ class Ours:
     def of_texts(self, texts: list[str]) -> Tensor:
         return self.encoder.encode_texts(texts)
 
-    @torch.inference_mode()
     def of_pixels(self, images: Tensor) -> Tensor:
-        return unit(self.encoder.model.encode_image(images))
+        return self.encoder.encode_pixels(images)
 
     def of_files(self, paths: list[Path]) -> Tensor:
         return self.encoder.encode_images(paths)
 
+    def of_classes(self, names: Sequence[str], templates: Sequence[str]) -> Tensor:
+        return ZeroShotClassifier(self.encoder, names, templates).weights
+
     def in_bfloat16(self) -> "Ours":
-        copy = deepcopy(self)
-        set_precision(copy.encoder.model, "bfloat16")
-        return copy
+        model = deepcopy(self.encoder.model)
+        set_precision(model, "bfloat16")
+        half = copy(self)
+        half.encoder = DualEncoder(model, self.encoder.tokenizer, self.encoder.preprocess)
+        return half
 
 
 class Pictures(Dataset):
@@ -117,12 +134,13 @@ class Pictures(Dataset):
         return self.preprocess(Image.open(self.paths[i]))
 
 
-class OpenAIStyle:
-    """openai/CLIP, and open_clip, which grew out of it: 77 positions a text, whatever its length."""
+class OpenAI:
+    """openai/CLIP: 77 positions a text, whatever its length."""
 
-    def __init__(self, name: str, model: Any, tokenizer: Any, preprocess: Any):
-        self.name, self.model = name, model.eval()
-        self.tokenizer, self.preprocess = tokenizer, preprocess
+    name = "openai/CLIP"
+
+    def __init__(self, model: Any, tokenizer: Any, preprocess: Any):
+        self.model, self.tokenizer, self.preprocess = model.eval(), tokenizer, preprocess
 
     def tokens(self, texts: list[str]) -> Tensor:
         return self.tokenizer(texts)
@@ -143,7 +161,23 @@ class OpenAIStyle:
         loader = DataLoader(Pictures(paths, self.preprocess), BATCH, num_workers=WORKERS)
         return torch.cat([self.of_pixels(batch) for batch in loader])
 
-    def in_bfloat16(self) -> "OpenAIStyle":
+    def of_classes(self, names: Sequence[str], templates: Sequence[str]) -> Tensor:
+        return class_by_class(self, names, templates)
+
+    def in_bfloat16(self) -> Contender:
+        raise NotImplementedError("its LayerNorm takes float32 inputs and half-precision weights")
+
+
+class OpenClip(OpenAI):
+    """It grew out of openai/CLIP: the same calls."""
+
+    name = "open_clip"
+
+    def of_classes(self, names: Sequence[str], templates: Sequence[str]) -> Tensor:
+        build_classifier = import_open_clip().build_zero_shot_classifier
+        return build_classifier(self.model, self.tokenizer, names, templates).T
+
+    def in_bfloat16(self) -> "OpenClip":
         copy = deepcopy(self)
         copy.model.bfloat16()
         return copy
@@ -185,10 +219,13 @@ class Transformers:
             vectors.append(self.of_pixels(pixels))
         return torch.cat(vectors)
 
+    def of_classes(self, names: Sequence[str], templates: Sequence[str]) -> Tensor:
+        return class_by_class(self, names, templates)
+
     def in_bfloat16(self) -> "Transformers":
-        copy = deepcopy(self)
-        copy.model.bfloat16()
-        return copy
+        half = deepcopy(self)
+        half.model.bfloat16()
+        return half
 
 
 def import_openai_clip() -> Any:
@@ -199,7 +236,7 @@ def import_openai_clip() -> Any:
     return importlib.import_module("clip")
 
 
-def openai_clip(weights: dict[str, Tensor]) -> OpenAIStyle:
+def openai_clip(weights: dict[str, Tensor]) -> OpenAI:
     clip, vision, text = import_openai_clip(), CONFIG.vision, CONFIG.text
     size = vision.image_size
     sizes = (CONFIG.embed_dim, size, vision.layers, vision.width, vision.patch_size)
@@ -207,23 +244,29 @@ def openai_clip(weights: dict[str, Tensor]) -> OpenAIStyle:
     sizes += (text.context_length, text.vocab_size, text.width, heads, text.layers)
     model = clip.model.CLIP(*sizes)
     model.load_state_dict(weights, strict=True)
-    return OpenAIStyle("openai/CLIP", model, clip.tokenize, clip.clip._transform(size))
+    return OpenAI(model, clip.tokenize, clip.clip._transform(size))
 
 
-def contenders() -> tuple[list[Contender], dict[str, str]]:
-    """All that are installed, open_clip first: it makes the weights. And why others are missing."""
+def contenders() -> tuple[list[Any], dict[str, str]]:
+    """open_clip, whose random weights all get; ours; the others that are installed. Then why not.
+
+    The weights are numbers that half precision holds exactly, since openai/CLIP's `load` makes them
+    such, as OpenAI's own are.
+    """
     open_clip = import_open_clip()
+    logging.getLogger().setLevel(logging.ERROR)  # it warns of random weights
     torch.manual_seed(0)
     model, _, preprocess = open_clip.create_model_and_transforms(THEIR_NAME)
+    for parameter in model.parameters():
+        parameter.data = parameter.data.half().float()
     weights = {name: tensor.detach() for name, tensor in model.state_dict().items()}
-    tokenizer = open_clip.get_tokenizer(THEIR_NAME)
     ours = Ours(weights, Peers(open_clip).openai_merges)
-    found: list[Contender] = [OpenAIStyle("open_clip", model, tokenizer, preprocess), ours]
-    missing = {}
     others = {
         "openai/CLIP": lambda: openai_clip(weights),
         "transformers": lambda: Transformers(weights, ours.encoder.tokenizer),
     }
+    found: list[Any] = [OpenClip(model, open_clip.get_tokenizer(THEIR_NAME), preprocess), ours]
+    missing = {}
     for name, make in others.items():
         try:
             found.append(make())
