@@ -20,8 +20,11 @@ def folder(encoder, tmp_path):
 def test_a_round_trip_changes_nothing(encoder, folder):
     loaded = load(folder, "cpu")
     texts, images = ["a red circle", "图"], [torch.rand(3, 32, 32)]
-    assert torch.equal(loaded.encode_texts(texts), encoder.encode_texts(texts))
-    assert torch.equal(loaded.encode_images(images), encoder.encode_images(images))
+    for name, tensor in encoder.model.state_dict().items():
+        assert torch.equal(tensor, loaded.model.state_dict()[name]), name
+    # Weights that are views of a file lie elsewhere in memory, and sums round by where they lie.
+    assert torch.allclose(loaded.encode_texts(texts), encoder.encode_texts(texts), atol=1e-6)
+    assert torch.allclose(loaded.encode_images(images), encoder.encode_images(images), atol=1e-6)
     assert (loaded.preprocess, loaded.model.config) == (encoder.preprocess, encoder.model.config)
 
 

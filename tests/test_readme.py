@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -22,10 +24,11 @@ def test_every_make_target_exists():
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
 
 
-def test_the_table_of_models_is_level_with_the_cards():
-    script = ROOT / "scripts/readme_models.py"
-    result = subprocess.run([sys.executable, script, "--check"], capture_output=True, text=True)
-    assert result.returncode == 0, "run scripts/readme_models.py" + result.stderr
+@pytest.mark.parametrize("script", ["readme_models.py", "speed_table.py"])
+def test_tables_are_level_with_cards_and_results(script):
+    command = [sys.executable, ROOT / "scripts" / script, "--check"]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 0, f"run scripts/{script}" + result.stderr
 
 
 def test_no_machine_s_paths_in_documents():

@@ -32,20 +32,23 @@ def encode(model):
         model[0].encode_text(model[1](["a cat"]))
 """,
     "transformers": """
-import torch
+import sys, torch
+sys.modules["torchvision"] = None  # the CUDA build can't be imported beside a CPU torch
 from transformers import CLIPModel, CLIPTokenizer
 def load(): return CLIPModel.from_pretrained(FOLDER), CLIPTokenizer.from_pretrained(FOLDER)
 def encode(model):
     with torch.inference_mode():
-        model[0].get_image_features(torch.zeros(1, 3, 224, 224))
+        model[0].get_image_features(pixel_values=torch.zeros(1, 3, 224, 224))
         model[0].get_text_features(**model[1](["a cat"], return_tensors="pt"))
 """,
 }
 MEASURE = """
-import json, resource, time
+import json, time
 began = time.perf_counter(); model = load(); seconds = time.perf_counter() - began
 encode(model)
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+# Not getrusage: its peak starts from the parent's.
+lines = dict(line.split(":") for line in open("/proc/self/status"))
+peak = int(lines["VmHWM"].split()[0]) / 1024
 print(json.dumps({"load_seconds": seconds, "peak_mib": peak}))
 """
 LAYOUTS = {"clip_lab": "open_clip", "open_clip": "open_clip", "transformers": "huggingface"}

@@ -35,14 +35,13 @@ def build(config: CLIPConfig, tensors: Mapping[str, Tensor], where: str) -> CLIP
     if faults:
         more = f" (and {len(faults) - 6} faults more)" if len(faults) > 6 else ""
         raise LabError(f"{where} does not fit its configuration: {'; '.join(faults[:6])}{more}.")
-    model.load_state_dict({k: _own(v) for k, v in tensors.items()}, assign=True)
+    model.load_state_dict({k: _float32(v) for k, v in tensors.items()}, assign=True)
     return model
 
 
-def _own(tensor: Tensor) -> Tensor:
-    """A copy in memory, floats in 32 bits: what was read may still be a view of the file."""
-    dtype = torch.float32 if tensor.is_floating_point() else tensor.dtype
-    return tensor.to(dtype, copy=True, memory_format=torch.contiguous_format)
+def _float32(tensor: Tensor) -> Tensor:
+    """In 32 bits. What is so already stays a view of its file, which is read as it is used."""
+    return (tensor.float() if tensor.is_floating_point() else tensor).contiguous()
 
 
 def check_vocabulary(size: int, text: TextConfig | BertConfig, where: str) -> None:
