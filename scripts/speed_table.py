@@ -27,7 +27,8 @@ def row(what: str, cases: dict[str, Any], unit: float = 1000) -> str:
             continue
         times = case["times_as_long_as_ours"]["median"]
         ratio = "" if name == "clip_lab" else f" ({times:.3g} ×)"
-        cells.append(f"{case['seconds']['median'] * unit:,.3g}{ratio}")
+        value = case["seconds"]["median"] * unit
+        cells.append((f"{value:,.0f}" if value >= 100 else f"{value:.3g}") + ratio)
     return f"| {what} | {' | '.join(cells)} |"
 
 

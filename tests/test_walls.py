@@ -99,4 +99,4 @@ def test_the_core_can_be_read_in_one_evening():
     core += [
         PACKAGE / f"{name}.py" for name in ("tokenizer", "losses", "dual_encoder", "zero_shot")
     ]
-    assert sum(len(path.read_text().splitlines()) for path in core) <= 1270
+    assert sum(len(path.read_text().splitlines()) for path in core) <= 1280
