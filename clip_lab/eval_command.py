@@ -15,6 +15,7 @@ try:
 
 
 def add_eval(commands) -> None:
+    """Add the command to argparse's subparsers."""
     help = "measure a model on a public test set"
     command = commands.add_parser(
         "eval",

@@ -1,8 +1,7 @@
 """Matrix products in float32 by oneDNN, on CPUs, with weights laid out for it once.
 
 PyTorch multiplies by MKL there, which lays the same weights out anew in every product, and is slow
-on AMD's processors: oneDNN took a fifth less time on a ViT-B/32 (benchmarks/inference). The results
-agree to rounding. It costs a second copy of the weights.
+on AMD's processors. The results agree to rounding. It costs a second copy of the weights.
 """
 
 from collections.abc import Callable

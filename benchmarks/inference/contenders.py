@@ -1,8 +1,7 @@
 """The four, with one set of random weights: ours, open_clip, openai/CLIP and transformers.
 
 Each is used the way its own users do: the towers are theirs, and so are tokenisation, padding, the
-reading of pictures, the recipe for many of them and the one for a classifier. All give unit vectors
-in float32.
+reading of pictures, and the recipe for many of them. All give unit vectors in float32.
 """
 
 import importlib
@@ -20,13 +19,12 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
-from clip_lab import DualEncoder, ZeroShotClassifier
+from clip_lab import DualEncoder
 from clip_lab.model import CONFIGS
 from clip_lab.preprocess import Preprocess
 from clip_lab.pretrained.build import build, set_precision
 from clip_lab.pretrained.layouts import huggingface, tables
 from clip_lab.tokenizer import Tokenizer
-from clip_lab.zero_shot import fill
 from tests.peers import Peers, import_open_clip
 
 NAME, THEIR_NAME = "ViT-B-32", "ViT-B-32-quickgelu"
@@ -59,10 +57,6 @@ class Contender(Protocol):
         """Vectors of picture files."""
         ...
 
-    def of_classes(self, names: Sequence[str], templates: Sequence[str]) -> Tensor:
-        """The weights of a zero-shot classifier: a vector a class."""
-        ...
-
     def in_bfloat16(self) -> "Contender":
         """A copy in half precision. Raises NotImplementedError where there is no such thing."""
         ...
@@ -70,12 +64,6 @@ class Contender(Protocol):
 
 def unit(vectors: Tensor) -> Tensor:
     return F.normalize(vectors.float(), dim=-1)
-
-
-def class_by_class(one: Contender, names: Sequence[str], templates: Sequence[str]) -> Tensor:
-    """The recipe of openai/CLIP's notebook: all templates of a class are one batch."""
-    prompts = ([fill(template, name) for template in templates] for name in names)
-    return unit(torch.stack([one.of_texts(texts).mean(dim=0) for texts in prompts]))
 
 
 class Ours:
@@ -109,9 +97,6 @@ class Ours:
 
     def of_files(self, paths: list[Path]) -> Tensor:
         return self.encoder.encode_images(paths)
-
-    def of_classes(self, names: Sequence[str], templates: Sequence[str]) -> Tensor:
-        return ZeroShotClassifier(self.encoder, names, templates).weights
 
     def in_bfloat16(self) -> "Ours":
         model = deepcopy(self.encoder.model)
@@ -161,9 +146,6 @@ class OpenAI:
         loader = DataLoader(Pictures(paths, self.preprocess), BATCH, num_workers=WORKERS)
         return torch.cat([self.of_pixels(batch) for batch in loader])
 
-    def of_classes(self, names: Sequence[str], templates: Sequence[str]) -> Tensor:
-        return class_by_class(self, names, templates)
-
     def in_bfloat16(self) -> Contender:
         raise NotImplementedError("its LayerNorm takes float32 inputs and half-precision weights")
 
@@ -172,10 +154,6 @@ class OpenClip(OpenAI):
     """It grew out of openai/CLIP: the same calls."""
 
     name = "open_clip"
-
-    def of_classes(self, names: Sequence[str], templates: Sequence[str]) -> Tensor:
-        build_classifier = import_open_clip().build_zero_shot_classifier
-        return build_classifier(self.model, self.tokenizer, names, templates).T
 
     def in_bfloat16(self) -> "OpenClip":
         copy = deepcopy(self)
@@ -218,9 +196,6 @@ class Transformers:
             pixels = self.processor(images=pictures, return_tensors="pt")["pixel_values"]
             vectors.append(self.of_pixels(pixels))
         return torch.cat(vectors)
-
-    def of_classes(self, names: Sequence[str], templates: Sequence[str]) -> Tensor:
-        return class_by_class(self, names, templates)
 
     def in_bfloat16(self) -> "Transformers":
         half = deepcopy(self)

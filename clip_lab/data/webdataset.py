@@ -65,6 +65,7 @@ def open_webdataset(place: str) -> PublicSet:
 
 
 def is_address(place: str) -> bool:
+    """Whether this is a place on the web rather than on the disk."""
     return place.lower().startswith(("http://", "https://"))
 
 

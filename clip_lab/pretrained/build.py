@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from clip_lab.errors import LabError
 from clip_lab.model import CLIP, BertConfig, CLIPConfig, TextConfig, ViTConfig
+from clip_lab.preprocess import Preprocess
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -37,6 +38,21 @@ def build(config: CLIPConfig, tensors: Mapping[str, Tensor], where: str) -> CLIP
         raise LabError(f"{where} does not fit its configuration: {'; '.join(faults[:6])}{more}.")
     model.load_state_dict({k: _float32(v) for k, v in tensors.items()}, assign=True)
     return model
+
+
+def build_at(
+    image_size: int | None,
+    config: CLIPConfig,
+    tensors: Mapping[str, Tensor],
+    preprocess: Preprocess,
+    where: str,
+) -> tuple[CLIP, Preprocess]:
+    """The model and its preprocessing at a resolution; None, or its own, leaves both alone."""
+    model = build(config, tensors, where)  # at its own size first: that must fit
+    if image_size is None or image_size == preprocess.size:
+        return model, preprocess
+    config, resized = at_resolution(config, model.state_dict(), image_size)
+    return build(config, resized, where), replace(preprocess, size=image_size)
 
 
 def _float32(tensor: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ Safetensors and JSON hold data alone: opening a model from elsewhere runs no cod
 """
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from clip_lab.dual_encoder import DualEncoder
 from clip_lab.errors import LabError
 from clip_lab.model import CLIPConfig
 from clip_lab.preprocess import Preprocess
-from clip_lab.pretrained.build import at_resolution, build, check_vocabulary
+from clip_lab.pretrained.build import build_at, check_vocabulary
 from clip_lab.pretrained.tensors import read_tensors
 from clip_lab.pretrained.tokenizer_files import tokenizer_from_json
 
@@ -62,11 +62,7 @@ def read_folder(folder: Path, image_size: int | None = None) -> DualEncoder:
     if not weights.exists():
         raise LabError(f"“{folder}” is no model folder: {weights.name} is missing.")
     tensors = read_tensors(weights)
-    if image_size is not None and image_size != preprocess.size:
-        tensors = build(model_config, tensors, str(weights)).state_dict()
-        model_config, tensors = at_resolution(model_config, tensors, image_size)
-        preprocess = replace(preprocess, size=image_size)
-    model = build(model_config, tensors, str(weights))
+    model, preprocess = build_at(image_size, model_config, tensors, preprocess, str(weights))
     return DualEncoder(model, tokenizer, preprocess, card.get("name", folder.name), card)
 
 

@@ -12,7 +12,7 @@ from clip_lab.dual_encoder import DualEncoder
 from clip_lab.errors import LabError
 from clip_lab.model import BertConfig, CLIPConfig
 from clip_lab.preprocess import Preprocess
-from clip_lab.pretrained.build import at_resolution, build, check_vocabulary
+from clip_lab.pretrained.build import build_at, check_vocabulary
 from clip_lab.pretrained.hub import weights_file
 from clip_lab.pretrained.layouts import huggingface, open_clip, tables
 from clip_lab.pretrained.layouts.inferred import infer_config
@@ -57,12 +57,7 @@ def read_published(
     if activation:
         config = replace(config, activation=activation)
     state = tables.to_ours(description.table(config, tensors), tensors, str(weights))
-    preprocess = description.preprocess
-    if image_size is not None and image_size != preprocess.size:
-        model = build(config, state, str(weights))  # at its own size first: that must fit
-        config, state = at_resolution(config, model.state_dict(), image_size)
-        preprocess = replace(preprocess, size=image_size)
-    model = build(config, state, str(weights))
+    model, preprocess = build_at(image_size, config, state, description.preprocess, str(weights))
     tokenizer = _tokenizer(folder, config, description.tokenizer_kwargs)
     card = {"name": path.name, "source": "published weights"}
     return DualEncoder(model, tokenizer, preprocess, path.name, card)

@@ -206,6 +206,7 @@ def _unpickle(path: Path, archive: zipfile.ZipFile, part: str) -> Any:
 
 
 def damaged(path: Path, error: Exception) -> str:
+    """The sentence for a file that can't be read to its end, with the first line of the reason."""
     reason = str(error).partition("\n")[0] or type(error).__name__
     return f"“{path}” is damaged or cut short ({reason}). Fetch it again."
 
