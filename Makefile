@@ -27,7 +27,7 @@ $(VENV)/.lab: $(VENV)/.app
 # installed alone, is enough for open_clip to be imported beside a CPU torch (tests/peers.py).
 $(VENV)/.dev: $(VENV)/.app
 	$(PIP) -e ".[dev]"
-	$(PIP) transformers protobuf scikit-learn
+	$(PIP) transformers protobuf
 	$(PIP) --no-deps open_clip_torch timm torchvision clip_benchmark webdataset braceexpand
 	@touch $@
 

@@ -99,7 +99,7 @@ def shape_samples() -> list[Sample]:
     new = shapes_test(copies=1)
     steps = range(0, len(new.captions), len(new.captions) // 6)
     fresh = [(new.pictures[i], new.captions[i], "mix never seen") for i in list(steps)[:6]]
-    pictures, captions = ShapesPairs(6, kinds={"single": 1.0, "pair": 1.0}).batch(0)
+    pictures, captions, *_ = ShapesPairs(6, kinds={"single": 1.0, "pair": 1.0}).batch(0)
     seen = [(picture, caption, "") for picture, caption in zip(pictures, captions, strict=True)]
     return [Sample(open_image(p), caption, "shapes", mark) for p, caption, mark in seen + fresh]
 

@@ -2,13 +2,14 @@
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from clip_lab.errors import LabError
 from clip_lab.eval_command import add_eval
-from clip_lab.model_options import MODEL_HELP, add_model_options, load_model
+from clip_lab.model_options import MODEL_HELP, add_model_options, load_model, positive
 from clip_lab.models_command import add_models
+from clip_lab.train_command import add_blend, add_train
 
 EXAMPLES = """\
 try:
@@ -49,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    for add in (_classify, _search, _train, add_eval, _app, _lab, add_models, _info):
+    for add in (_classify, _search, add_train, add_blend, add_eval, _app, _lab, add_models, _info):
         add(commands)
     return parser
 
@@ -58,19 +59,6 @@ def _command(commands, name: str, run, help: str) -> argparse.ArgumentParser:
     command = commands.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".")
     command.set_defaults(run=run)
     return command
-
-
-def positive(kind: type) -> Callable[[str], float]:
-    """A parser of numbers of this kind that takes none of 0 or less."""
-
-    def parse(text: str) -> float:
-        value = kind(text)
-        if not 0 < value < float("inf"):
-            raise ValueError
-        return value
-
-    parse.__name__ = f"number greater than 0 ({kind.__name__})"  # argparse names it in its error
-    return parse
 
 
 def _add_model(command: argparse.ArgumentParser) -> None:
@@ -143,64 +131,6 @@ def run_search(options: argparse.Namespace) -> None:
         query = encoder.encode_texts([options.query])
     for hit in index.search(query, options.top)[0]:
         print(f"{hit.score:6.3f}  {Path(options.folder) / hit.row['path']}")
-
-
-# -- train ----------------------------------------------------------------------------------------
-
-
-def _train(commands) -> None:
-    command = _command(commands, "train", run_train, "train a model")
-    command.add_argument("--data", choices=["emoji", "shapes"], required=True)
-    length = command.add_mutually_exclusive_group()
-    length.add_argument("--minutes", type=positive(float), help="how long to train (default: 2)")
-    length.add_argument("--steps", type=positive(int), help="how many batches to train on")
-    command.add_argument("--out", help="folder for the model (default: runs/DATA)")
-    command.add_argument("--batch-size", type=positive(int), default=256)
-    command.add_argument(
-        "--learning-rate", type=positive(float), help="peak (default: the recipe's)"
-    )
-    command.add_argument("--seed", type=int, default=0)
-    command.add_argument("--precision", choices=["auto", "float32", "bfloat16"], default="auto")
-    command.add_argument("--threads", type=positive(int), help="processor threads (default: all)")
-    command.add_argument("--save-every", type=float, default=60.0, help="seconds (default: 60)")
-    command.add_argument("--resume", action="store_true", help="go on with the run in --out")
-    command.add_argument("--device", help="cpu, cuda, … (default: the GPU where there is one)")
-
-
-def run_train(options: argparse.Namespace) -> None:
-    """Train by the recipe of --data; Ctrl-C ends with a usable model, --resume goes on."""
-    import torch
-
-    from clip_lab.evaluation import quick_look
-    from clip_lab.pretrained import choose_device
-    from clip_lab.training import TrainConfig, train
-    from clip_lab.training.recipes import recipe
-
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    device = choose_device(options.device)
-    chosen = recipe(options.data)
-    folder = Path(options.out or f"runs/{options.data}")
-    if (folder / "state.safetensors").exists() and not options.resume:
-        raise LabError(
-            f"“{folder}” holds a run already. Go on with it by --resume, or choose another --out."
-        )
-    print("Learning the tokenizer's merges…", file=sys.stderr)
-    encoder = chosen.encoder(options.data, options.seed)
-    encoder.model.to(device)
-    minutes = options.minutes or (None if options.steps else 2.0)
-    config = TrainConfig(
-        steps=options.steps,
-        minutes=minutes,
-        learning_rate=options.learning_rate or chosen.learning_rate,
-        weight_decay=chosen.weight_decay,
-        precision=options.precision,
-        save_every=options.save_every,
-    )
-    data = chosen.data(options.batch_size, options.seed)
-    progress = train(encoder, data, config, folder, options.resume, quick_look(options.data))
-    print(f"{progress.step} steps in {progress.seconds:.0f} s. The model is in {folder}; try it:")
-    print(f"  clip-lab app --model {folder}")
 
 
 # -- app, lab, info -------------------------------------------------------------------------------

@@ -1,29 +1,176 @@
-"""What CLIP minimises: of all pairings in a batch, the right ones should score highest."""
+"""What CLIP minimises: of all pairings in a batch, the right ones should score highest.
+
+Every loss takes vectors of length 1, row i of both inputs belonging together, and the *logarithm*
+of the scale (1/τ), the parameter that CLIP learns. Values are in nats. With the logits
+ℓ = exp(logit_scale) · I Tᵀ, an N × N matrix, plain InfoNCE is N-way classification, twice:
+
+    L = ½ [ mean_i −log softmax_j(ℓ_ij)_{j=i}  +  mean_j −log softmax_i(ℓ_ij)_{i=j} ]
+"""
+
+from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
+Vectors = Float[Tensor, "batch embed_dim"]
+Groups = Int[Tensor, " batch"]
+
 
 def info_nce(
-    image_vectors: Float[Tensor, "batch embed_dim"],
-    text_vectors: Float[Tensor, "batch embed_dim"],
-    logit_scale: Float[Tensor, ""],
+    image_vectors: Vectors, text_vectors: Vectors, logit_scale: Float[Tensor, ""]
 ) -> Float[Tensor, ""]:
     """Symmetric InfoNCE, the paper's figure 3 line by line.
 
-    Row i of both inputs belongs together; rows have length 1. `logit_scale` is the *logarithm* of
-    the scale (1/τ), the parameter that CLIP learns. With logits ℓ = exp(logit_scale) · I Tᵀ:
-
-        L = ½ [ mean_i −log softmax_j(ℓ_ij)_{j=i}  +  mean_j −log softmax_i(ℓ_ij)_{i=j} ]
-
-    "Which caption belongs to this picture?" and "which picture to this caption?", as two
-    N-way classifications whose right answers lie on the diagonal. The value is in nats: log N for
-    a model that knows nothing, 0 for one that is sure and right.
+    "Which caption belongs to this picture?" and "which picture to this caption?": the right
+    answers lie on the diagonal. log N for a model that knows nothing, 0 for one that is sure and
+    right.
     """
     logits = logit_scale.exp() * image_vectors @ text_vectors.T  # (N, N)
     answers = torch.arange(len(logits), device=logits.device)
     captions_of_pictures = F.cross_entropy(logits, answers)
     pictures_of_captions = F.cross_entropy(logits.T, answers)
     return (captions_of_pictures + pictures_of_captions) / 2
+
+
+def info_nce_of_groups(
+    image_vectors: Vectors, text_vectors: Vectors, logit_scale: Float[Tensor, ""], groups: Groups
+) -> Float[Tensor, ""]:
+    """InfoNCE with several right answers: rows of one group all belong together.
+
+    A caption that occurs twice in a batch fits both pictures, and plain InfoNCE would punish the
+    model for seeing that. Here the right answers share the target evenly (UniCL, Yang et al. 2022,
+    arXiv 2204.03610, equations 3 to 5); where every group has one member it is plain InfoNCE.
+    """
+    logits = logit_scale.exp() * image_vectors @ text_vectors.T  # (N, N)
+    right = (groups[:, None] == groups).to(logits.dtype)
+    targets = right / right.sum(dim=1, keepdim=True)  # each row sums to 1, and so each column
+    return (F.cross_entropy(logits, targets) + F.cross_entropy(logits.T, targets)) / 2
+
+
+def sigmoid_loss(
+    image_vectors: Vectors,
+    text_vectors: Float[Tensor, "texts embed_dim"],
+    logit_scale: Float[Tensor, ""],
+    logit_bias: Float[Tensor, ""],
+    groups: Groups,
+    text_groups: Int[Tensor, " texts"],
+) -> Float[Tensor, ""]:
+    """SigLIP: N² questions with a yes or a no, "does this caption fit this picture?".
+
+        L = −1/N Σ_i Σ_j log σ(z_ij (ℓ_ij + b)),   z_ij = 1 where the groups are the same, else −1
+
+    No softmax, so no cell of the matrix depends on another, and a part of the captions will do. Of
+    N² answers nearly all are no: the bias b, which starts at −10, says so, and the first steps
+    needn't (Zhai et al. 2023, arXiv 2303.15343, equation 1 and section 3.1).
+    """
+    logits = logit_scale.exp() * image_vectors @ text_vectors.T + logit_bias  # (N, texts)
+    signs = 2.0 * (groups[:, None] == text_groups) - 1
+    return -F.logsigmoid(signs * logits).sum() / len(logits)
+
+
+# -- the same InfoNCE without the matrix ----------------------------------------------------------
+
+
+def tiled_info_nce(
+    image_vectors: Vectors,
+    text_vectors: Vectors,
+    logit_scale: Float[Tensor, ""],
+    groups: Groups | None = None,
+    tile: int = 1024,
+) -> Float[Tensor, ""]:
+    """`info_nce`, or with groups `info_nce_of_groups`, that never holds the N × N matrix.
+
+    A row's loss is log Σ_j exp ℓ_ij minus the mean logit of its right answers. The second part is
+    a product with the mean vector of the row's group. The sums are gathered tile by tile and the
+    tiles computed again for the gradient: memory grows with N, not with N² (as in Inf-CL, Cheng et
+    al. 2024, arXiv 2410.17243).
+    """
+    rows, columns = _LogSums.apply(image_vectors, text_vectors, logit_scale, tile)
+    right = logit_scale.exp() * own_cosines(image_vectors, text_vectors, groups).mean()
+    return (rows.mean() + columns.mean()) / 2 - right
+
+
+def one_way(
+    queries: Float[Tensor, "queries embed_dim"],
+    candidates: Float[Tensor, "candidates embed_dim"],
+    logit_scale: Float[Tensor, ""],
+    own: Int[Tensor, " queries"],
+    groups: Int[Tensor, " candidates"],
+    tile: int = 1024,
+) -> Float[Tensor, " queries"]:
+    """Each query's half of InfoNCE: which of all candidates belong to it?
+
+    `own` is the group of each query. It is what one process of many computes, for the rows that it
+    holds against everyone's.
+    """
+    rows, _ = _LogSums.apply(queries, candidates, logit_scale, tile, False)
+    numbers, members = groups.unique(return_inverse=True)
+    means = _group_means(candidates, members, len(numbers))
+    right = (queries * means[torch.searchsorted(numbers, own)]).sum(dim=1)
+    return rows - logit_scale.exp() * right
+
+
+def own_cosines(
+    image_vectors: Vectors, text_vectors: Vectors, groups: Groups | None
+) -> Float[Tensor, " batch"]:
+    """The mean cosine of each picture with the captions that are right for it."""
+    if groups is not None:
+        numbers, members = groups.unique(return_inverse=True)
+        text_vectors = _group_means(text_vectors, members, len(numbers))[members]
+    return (image_vectors * text_vectors).sum(dim=1)
+
+
+def _group_means(
+    vectors: Vectors, members: Groups, count: int
+) -> Float[Tensor, "groups embed_dim"]:
+    sums = torch.zeros(count, vectors.shape[1], dtype=vectors.dtype, device=vectors.device)
+    return sums.index_add(0, members, vectors) / members.bincount(minlength=count)[:, None]
+
+
+class _LogSums(torch.autograd.Function):
+    """log Σ exp of every row and every column of ℓ = exp(logit_scale) · Q Cᵀ, tile by tile.
+
+    The derivative of a log-sum-exp is its softmax: from the sums that `forward` keeps, any tile of
+    the softmax can be computed again, and its share of the gradients added up.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, queries: Tensor, candidates: Tensor, logit_scale: Tensor, tile: int, both=True
+    ) -> tuple[Tensor, Tensor | None]:
+        rows = queries.new_full((len(queries),), -torch.inf)
+        columns = queries.new_full((len(candidates),), -torch.inf) if both else None
+        for i, j, logits in _tiles(queries, candidates, logit_scale, tile):
+            rows[i] = torch.logaddexp(rows[i], logits.logsumexp(dim=1))
+            if columns is not None:
+                columns[j] = torch.logaddexp(columns[j], logits.logsumexp(dim=0))
+        ctx.save_for_backward(queries, candidates, logit_scale, rows, columns)
+        ctx.tile = tile
+        return rows, columns
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> tuple[Tensor | None, ...]:
+        for_rows, for_columns = gradients
+        queries, candidates, logit_scale, rows, columns = ctx.saved_tensors
+        for_queries, for_candidates = torch.zeros_like(queries), torch.zeros_like(candidates)
+        for_scale = torch.zeros_like(logit_scale)
+        for i, j, logits in _tiles(queries, candidates, logit_scale, ctx.tile):
+            share = (logits - rows[i, None]).exp_().mul_(for_rows[i, None])  # ∂L/∂ℓ of this tile
+            if columns is not None:
+                share.addcmul_((logits - columns[j]).exp_(), for_columns[j])
+            for_queries[i].addmm_(share, candidates[j])
+            for_candidates[j].addmm_(share.T, queries[i])
+            for_scale += (share.mul_(logits)).sum()
+        scale = logit_scale.exp()
+        return for_queries * scale, for_candidates * scale, for_scale, None, None
+
+
+def _tiles(queries: Tensor, candidates: Tensor, logit_scale: Tensor, tile: int):
+    """Row slice, column slice and logits of each tile × tile piece of the matrix."""
+    scaled = queries * logit_scale.exp()
+    for i in range(0, len(queries), tile):
+        for j in range(0, len(candidates), tile):
+            rows, columns = slice(i, i + tile), slice(j, j + tile)
+            yield rows, columns, scaled[rows] @ candidates[columns].T

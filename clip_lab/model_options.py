@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Callable
 
 from clip_lab.dual_encoder import DualEncoder
 
@@ -35,3 +36,16 @@ def load_model(options: argparse.Namespace) -> DualEncoder:
             file=sys.stderr,
         )
     return encoder
+
+
+def positive(kind: type) -> Callable[[str], float]:
+    """A parser of numbers of this kind that takes none of 0 or less."""
+
+    def parse(text: str) -> float:
+        value = kind(text)
+        if not 0 < value < float("inf"):
+            raise ValueError
+        return value
+
+    parse.__name__ = f"number greater than 0 ({kind.__name__})"  # argparse names it in its error
+    return parse

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
@@ -102,6 +102,67 @@ def test_a_model_that_gives_one_vector_to_everything_finds_nothing():
     same = F.normalize(torch.ones(20, 4), dim=1)
     result = retrieve(same, same, [[f"text {i}"] for i in range(20)])
     assert result.text_to_image == result.image_to_text == (0, 0, 0)
+
+
+def test_an_interval_of_recalls_is_wilsons_where_queries_are_independent():
+    # 14 of 20 found: the roots of (p − 0.7)² = z² p (1 − p) / 20, with z = 1.96.
+    ranks = torch.tensor([0] * 14 + [9] * 6)
+    bounds = np.roots([1 + 1.96**2 / 20, -2 * 0.7 - 1.96**2 / 20, 0.7**2])
+    first = retrieval._intervals(ranks, torch.arange(20))[0]
+    assert first == pytest.approx(sorted(bounds), abs=1e-6)
+
+
+def test_captions_that_only_repeat_their_picture_add_no_certainty():
+    ranks = torch.randint(0, 20, (60,), generator=torch.Generator().manual_seed(0))
+    pictures = torch.arange(60)
+    once = retrieval._intervals(ranks, pictures)
+    five = retrieval._intervals(ranks.repeat_interleave(5), pictures.repeat_interleave(5))
+    assert np.allclose(once, five, atol=1e-12)
+    apart = retrieval._intervals(ranks.repeat_interleave(5), torch.arange(300))  # the wrong way
+    assert (np.diff(apart) < 0.6 * np.diff(once)).all()
+
+
+def test_intervals_of_captions_are_by_their_pictures_in_the_result_as_well():
+    images, texts = unit(40, 6), unit(40, 6, seed=1)
+    once = retrieve(images, texts, [[f"text {i}"] for i in range(40)])
+    repeated = [[f"text {i}, {j}" for j in range(5)] for i in range(40)]
+    five = retrieve(images, texts.repeat_interleave(5, dim=0), repeated)
+    assert 0 < once.text_to_image[2] < 1
+    assert np.allclose(five.text_to_image_intervals, once.text_to_image_intervals)
+    found = retrieve(images, images.repeat_interleave(5, dim=0), repeated)  # all of them
+    n, z = 40, 1.96
+    assert found.text_to_image_intervals[0] == pytest.approx((n / (n + z * z), 1))
+    assert found.image_to_text_intervals[0] == pytest.approx((n / (n + z * z), 1))
+
+
+def test_the_interval_covers_nine_times_in_ten_however_captions_hang_together():
+    draw = np.random.default_rng(0)
+    covered, wrongly = 0, 0
+    for _ in range(400):
+        easy = draw.beta(2, 2, 100)  # pictures differ in how easily their captions find them
+        ranks = torch.from_numpy(1 - (draw.random((100, 5)) < easy[:, None]).astype(int).ravel())
+        low, high = retrieval._intervals(ranks, torch.arange(100).repeat_interleave(5))[0]
+        covered += low <= 0.5 <= high
+        low, high = retrieval._intervals(ranks, torch.arange(500))[0]
+        wrongly += low <= 0.5 <= high
+    assert covered >= 0.92 * 400 > 0.88 * 400 > wrongly
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 11), st.integers(0, 6)), min_size=1, max_size=40))
+def test_an_interval_lies_in_0_to_1_about_its_recall(queries):
+    ranks, owners = torch.tensor(queries).T
+    recalls = retrieval._recalls(ranks)
+    for recall, (low, high) in zip(recalls, retrieval._intervals(ranks, owners), strict=True):
+        assert 0 <= low <= recall + 1e-12 and recall - 1e-12 <= high <= 1 and low < high
+
+
+def test_intervals_are_in_the_dictionary_and_the_table():
+    result = retrieve(unit(30, 4), unit(30, 4, seed=1), [[f"text {i}"] for i in range(30)])
+    values = result.to_dict()
+    low, high = values["image_retrieval_recall@5_interval_95"]
+    assert low < values["image_retrieval_recall@5"] < high
+    assert f"{100 * low:.2f} to {100 * high:.2f}" in result.rows()[2]
 
 
 def test_the_same_words_in_another_picture_s_list_are_right_as_well():

@@ -263,9 +263,9 @@ def test_made_scenes_come_back_by_name():
 
 def test_a_batch_depends_on_seed_and_step_alone():
     pairs = ShapesPairs(batch_size=8, size=32, seed=5)
-    pictures, captions = pairs.batch(7)
+    pictures, captions, *_ = pairs.batch(7)
     assert pictures.shape == (8, 3, 32, 32) and pictures.min() >= 0 and pictures.max() <= 1
-    resumed, same = next(iter(ShapesPairs(batch_size=8, size=32, seed=5, start_step=7)))
+    resumed, same, *_ = next(iter(ShapesPairs(batch_size=8, size=32, seed=5, start_step=7)))
     assert torch.equal(pictures, resumed) and captions == same
     other_seed = ShapesPairs(batch_size=8, size=32, seed=6)
     for other in (pairs.batch(8), other_seed.batch(7), other_seed.batch(6)):
@@ -275,8 +275,8 @@ def test_a_batch_depends_on_seed_and_step_alone():
 def test_workers_give_the_batches_in_order():
     pairs = ShapesPairs(batch_size=4, size=32, start_step=2)
     loader = DataLoader(pairs, batch_size=None, num_workers=2)
-    for step, (_, captions) in zip(range(2, 6), loader, strict=False):
-        assert captions == pairs.batch(step)[1]
+    for step, batch in zip(range(2, 6), loader, strict=False):
+        assert batch.captions == pairs.batch(step).captions
 
 
 def test_no_held_out_combination_is_ever_trained_on():
@@ -294,7 +294,7 @@ def test_no_held_out_combination_is_ever_trained_on():
 def test_kinds_and_captions_of_a_batch():
     scenes = ShapesPairs(batch_size=2000, kinds={"single": 3.0, "count": 1.0}).scenes(0)
     assert 0.7 < (scenes.present.sum(1) == 1).float().mean() < 0.8
-    _, captions = ShapesPairs(batch_size=256).batch(0)
+    captions = ShapesPairs(batch_size=256).batch(0).captions
     assert len(set(captions)) >= 254
 
 

@@ -151,11 +151,18 @@ class Captions:
                 self.words[base] = said
         self.bases = list(self.words)
 
-    def __call__(self, row: int, base: int, rng: random.Random) -> str:
+    def languages_for(self, base: int, count: int, rng: random.Random) -> list[str]:
+        """So many languages that have words for it, each at most once while there are enough.
+
+        Drawn in proportion to the weights, without putting back (Efraimidis and Spirakis 2006).
+        """
+        said = list(self.words[base])
+        drawn = sorted(said, key=lambda one: -(rng.random() ** (1 / self.weights[one])))
+        return (drawn * count)[:count] if len(drawn) < count else drawn[:count]
+
+    def say(self, row: int, base: int, language: str, rng: random.Random) -> str:
         """A caption for `row`: the base emoji itself or one of its skin tones."""
-        said = self.words[base]
-        language = rng.choices(list(said), [self.weights[language] for language in said])[0]
-        words = said[language]
+        words = self.words[base][language]
         if row in words.toned and rng.random() < 0.5:  # half of the time the tone is mentioned
             words = replace(words, name=words.toned[row])
         return phrase(words, language, self.mix, rng)
@@ -164,7 +171,10 @@ class Captions:
         """Captions as training hears them, to train a tokenizer on: all of permitted texts."""
         rng = random.Random(seed)
         rows = emoji_table().variants
-        return [self(rng.choice(rows[base]), base, rng) for base in self.bases * per_emoji]
+        return [
+            self.say(rng.choice(rows[base]), base, self.languages_for(base, 1, rng)[0], rng)
+            for base in self.bases * per_emoji
+        ]
 
 
 def phrase(words: Words, language: str, mix: CaptionMix, rng: random.Random) -> str:

@@ -6,16 +6,17 @@ pictures one by one. Where the pictures and names come from: `clip_lab.data.emoj
 
 import random
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
-from torch.utils.data import Dataset, IterableDataset, get_worker_info
+from torch.utils.data import Dataset
 
 from clip_lab.data.augment import Augmentation, augment, on_white
+from clip_lab.data.batch import Batch, Pairs
 from clip_lab.data.captions import CaptionMix, Captions
 from clip_lab.data.emoji_table import (
     TRAINED_STYLES,
@@ -39,12 +40,8 @@ def named_by_colour(row: EmojiRow) -> bool:
     return row.group == "flags" or COLOUR.search(row.label) is not None
 
 
-class EmojiPairs(IterableDataset):
+class EmojiPairs(Pairs):
     """Batches of pictures and captions without end, for contrastive training.
-
-    Iterating yields (pictures, captions): Float[Tensor, "batch 3 size size"] in [0, 1], not yet
-    normalised, and as many strings. Batch number n depends on `seed` and n alone, so that training
-    resumes exactly from `start_step`, and DataLoader workers share the batches out.
 
     No base emoji comes twice in a batch and no caption does, so the pairs off the diagonal of the
     similarity matrix are true negatives. Each epoch goes through all base emoji once, in a random
@@ -54,6 +51,7 @@ class EmojiPairs(IterableDataset):
         styles: whose drawings; OpenMoji is meant for tests.
         languages, language_weights: of the captions, and how often each is heard. By default the
             first language has 60 % and the others share the rest.
+        captions_each: how many captions a picture has, each in another language.
         split: "train" keeps clear of the held-out concepts and of every text that names one.
 
     Raises LabError for an unknown style, language or split, or a batch larger than the collection.
@@ -69,12 +67,14 @@ class EmojiPairs(IterableDataset):
         styles: Sequence[str] = TRAINED_STYLES,
         languages: Sequence[str] = ("en", "zh"),
         language_weights: Sequence[float] | None = None,
+        captions_each: int = 1,
         split: str = "train",
         augmentation: Augmentation | None = None,
         caption_mix: CaptionMix | None = None,
     ) -> None:
         self.batch_size, self.size, self.seed = batch_size, size, seed
         self.start_step, self.styles, self.augmentation = start_step, tuple(styles), augmentation
+        self.captions_each = captions_each
         for style in styles:
             pictures(style)  # an unknown one is said now; workers find the sheets decoded
         forbidden = forbidden_texts(languages) if split == "train" else frozenset()
@@ -92,18 +92,19 @@ class EmojiPairs(IterableDataset):
     def steps_per_epoch(self) -> int:
         return len(self.bases) // self.batch_size
 
-    def batch(self, step: int) -> tuple[Float[Tensor, "batch 3 size size"], list[str]]:
-        """Batch number `step`, the same whenever and wherever it is asked for."""
+    def batch(self, step: int) -> Batch:
         rng = random.Random(f"emoji {self.seed} {step}")
         chosen = [(base, *self._picture(base, rng)) for base in self.bases_of(step)]
         captions: list[str] = []
         for base, row, _ in chosen:
-            captions.append(self._caption(row, base, set(captions), rng))
+            captions += self._captions(row, base, set(captions), rng)
         cells = torch.stack([cell for _, _, cell in chosen])  # (B, 4, 64, 64)
-        table = emoji_table()
-        keep_colour = torch.tensor([named_by_colour(table.rows[base]) for base, _, _ in chosen])
+        rows = [emoji_table().rows[base] for base, _, _ in chosen]
+        keep_colour = torch.tensor([named_by_colour(row) for row in rows])
         generator = torch.Generator().manual_seed(rng.getrandbits(63))
-        return augment(cells, self.size, generator, keep_colour, self.augmentation), captions
+        images = augment(cells, self.size, generator, keep_colour, self.augmentation)
+        numbers = torch.tensor([base for base, _, _ in chosen])
+        return Batch(images, captions, numbers, [row.hexcode for row in rows])
 
     def bases_of(self, step: int) -> list[int]:
         """The base emoji of a batch: its slice of the epoch's random order."""
@@ -122,22 +123,16 @@ class EmojiPairs(IterableDataset):
             row = rng.choice(drawn)
         return row, pictures(style)[table.rows[row].cells[style]]
 
-    def _caption(self, row: int, base: int, taken: set[str], rng: random.Random) -> str:
-        caption = self.captions(row, base, rng)
-        for _ in range(TRIES):
-            if caption not in taken:
-                break
-            caption = self.captions(row, base, rng)
-        return caption
-
-    def __iter__(self) -> Iterator[tuple[Tensor, list[str]]]:
-        worker = get_worker_info()
-        step, stride = self.start_step, 1
-        if worker is not None:  # worker i of n gives batches i, i + n, i + 2n, ...
-            step, stride = step + worker.id, worker.num_workers
-        while True:
-            yield self.batch(step)
-            step += stride
+    def _captions(self, row: int, base: int, taken: set[str], rng: random.Random) -> list[str]:
+        """Captions that no other picture of the batch has, as far as that can be had."""
+        said: list[str] = []
+        for language in self.captions.languages_for(base, self.captions_each, rng):
+            for _ in range(TRIES):
+                caption = self.captions.say(row, base, language, rng)
+                if caption not in taken:
+                    break
+            said.append(caption)
+        return said
 
 
 def default_weights(count: int) -> list[float]:

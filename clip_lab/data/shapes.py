@@ -6,7 +6,6 @@ control: what was shown, how often, and what never. Scenes (`scene.py`) are samp
 (`shape_sampling.py`), drawn (`shape_drawing.py`) and put into words (`shape_captions.py`).
 """
 
-from collections.abc import Iterator
 from random import Random
 from typing import Any, NamedTuple
 
@@ -14,8 +13,8 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Generator, Tensor
-from torch.utils.data import IterableDataset, get_worker_info
 
+from clip_lab.data.batch import Batch, Pairs
 from clip_lab.data.scene import COLOURS, SHAPES, SIZES, Scenes, concatenate
 from clip_lab.data.shape_captions import captions, plain_caption
 from clip_lab.data.shape_drawing import draw
@@ -40,16 +39,12 @@ KINDS: dict[str, dict[str, Any]] = {
 SHARES = {"single": 0.6, "pair": 0.2, "count": 0.12, "word": 0.08}
 
 
-class ShapesPairs(IterableDataset):
+class ShapesPairs(Pairs):
     """Endless batches (pictures in [0, 1], captions), in which no held-out combination appears.
 
-    Batch number n depends on the seed and n alone, so that training resumes exactly. `kinds` gives
-    the share of each kind of scene (single, pair, count, word, medley); `weights` how often each
-    combination of shape, colour and size is chosen (evenly by default), to plant a bias in what
-    is seen.
-
-    With a `DataLoader`, pass `batch_size=None`; several workers then share out the batches and
-    the loader gives them in the same order.
+    `kinds` gives the share of each kind of scene (single, pair, count, word, medley); `weights` how
+    often each combination of shape, colour and size is chosen (evenly by default), to plant a bias
+    in what is seen.
     """
 
     def __init__(
@@ -71,10 +66,10 @@ class ShapesPairs(IterableDataset):
         self.kinds = kinds
         self.weights = training_weights() * (1.0 if weights is None else weights)
 
-    def batch(self, step: int) -> tuple[Float[Tensor, "batch 3 size size"], list[str]]:
+    def batch(self, step: int) -> Batch:
         """The pictures of batch number `step`, and a true caption for each."""
         scenes = self.scenes(step)
-        return draw(scenes, self.size), captions(scenes, _dice(self.seed, step)[1])
+        return Batch(draw(scenes, self.size), captions(scenes, _dice(self.seed, step)[1]))
 
     def scenes(self, step: int) -> Scenes:
         """What batch number `step` shows: every attribute, and the way to its masks."""
@@ -88,14 +83,6 @@ class ShapesPairs(IterableDataset):
             if count
         ]
         return concatenate(parts)[torch.randperm(self.batch_size, generator=generator)]
-
-    def __iter__(self) -> Iterator[tuple[Float[Tensor, "batch 3 size size"], list[str]]]:
-        worker = get_worker_info()
-        first, stride = (worker.id, worker.num_workers) if worker else (0, 1)
-        step = self.start_step + first
-        while True:
-            yield self.batch(step)
-            step += stride
 
 
 class RetrievalTest(NamedTuple):

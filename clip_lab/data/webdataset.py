@@ -142,7 +142,7 @@ def _samples(root: str, shards: int, classes: int | None) -> Iterator[Sample]:
                 yield _sample(f"{key} in {shard}", {end: data for _, end, data in files}, classes)
 
 
-class _Strict(tarfile.TarInfo):
+class StrictHeader(tarfile.TarInfo):
     """A header of an archive that ends where it says so.
 
     tarfile takes an archive that was cut between two files, or is garbled there, for one that has
@@ -166,7 +166,7 @@ def _files(stream: BufferedIOBase, shard: str, root: str) -> Iterator[tuple[str,
     """
     last = "its start"
     try:
-        with tarfile.open(fileobj=stream, mode="r|", tarinfo=_Strict) as archive:
+        with tarfile.open(fileobj=stream, mode="r|", tarinfo=StrictHeader) as archive:
             for member in archive:
                 folder, slash, base = member.name.rpartition("/")
                 key, _, end = base.partition(".")

@@ -5,9 +5,10 @@ from typing import Any
 
 from clip_lab.data.captions import COMMAS
 from clip_lab.data.emoji import EmojiTest, emoji_test
-from clip_lab.data.emoji_table import TRAINED_STYLES, emoji_table, texts
+from clip_lab.data.emoji_table import TRAINED_STYLES, emoji_table, languages, texts
 from clip_lab.dual_encoder import DualEncoder
 from clip_lab.evaluation.accuracy import Accuracy, zero_shot_accuracy, zero_shot_ranks
+from clip_lab.evaluation.classification import class_ranks
 from clip_lab.file_tokenizer import FileTokenizer
 from clip_lab.tokenizer import Tokenizer
 from clip_lab.training.recipes import emoji_corpus
@@ -39,7 +40,7 @@ def by_familiarity(encoder: DualEncoder, style: str) -> dict[str, Accuracy]:
 
     A word never said has no meaning to the text tower: such a name can be right by chance alone.
     """
-    heard = {word for text in emoji_corpus() for word in words_of(text)}
+    heard = {word for text in emoji_corpus(languages()) for word in words_of(text)}
     test = emoji_test(style, "heldout")
     shares = [
         sum(w in heard for w in words_of(label)) / len(words_of(label)) for label in test.labels
@@ -92,10 +93,10 @@ def quick_look(encoder: DualEncoder) -> dict[str, float]:
     }
 
 
-def figures(encoder: DualEncoder, languages: tuple[str, ...] = ("en", "zh")) -> dict[str, Any]:
-    """Everything that the model card reports."""
+def figures(encoder: DualEncoder) -> dict[str, Any]:
+    """Everything that the model card reports: English and Chinese at length, and all languages."""
     result: dict[str, Any] = {}
-    for language in languages:
+    for language in ("en", "zh"):
         concepts = [concepts_never_seen(encoder, style, language) for style in TRAINED_STYLES]
         described = [concepts_never_seen(encoder, s, language, True) for s in TRAINED_STYLES]
         result[language] = {
@@ -110,7 +111,29 @@ def figures(encoder: DualEncoder, languages: tuple[str, ...] = ("en", "zh")) -> 
     result["en"]["concepts_never_seen_by_words_heard"] = {
         kind: _pooled([part[kind] for part in parts]).to_dict() for kind in parts[0]
     }
-    return result
+    return result | {"style_never_seen_by_language": by_language(encoder)}
+
+
+def by_language(encoder: DualEncoder) -> dict[str, dict[str, float]]:
+    """Top-1 and top-5 on OpenMoji by bare name, in each language, and as a share of English."""
+    pictures = emoji_test(UNSEEN_STYLE, "seen").pictures
+    vectors = encoder.encode_images(pictures)
+    accuracies: dict[str, Accuracy] = {}
+    for language in languages():
+        test = emoji_test(UNSEEN_STYLE, "seen", language)
+        ranks = class_ranks(
+            vectors @ encoder.encode_texts(test.labels, truncate=True).T, test.targets
+        )
+        accuracies[language] = Accuracy.of_ranks(ranks, len(test.labels))
+    english = accuracies["en"].top1 or float("inf")
+    return {
+        language: {
+            "top1": round(accuracy.top1, 4),
+            "top5": round(accuracy.top5, 4),
+            "of_english": round(accuracy.top1 / english, 3),
+        }
+        for language, accuracy in accuracies.items()
+    }
 
 
 def _pooled(parts: list[Accuracy]) -> Accuracy:

@@ -12,39 +12,50 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from clip_lab.evaluation.accuracy import Accuracy
+
 KS = (1, 5, 10)
 BLOCK = 2**22  # scores held at a time: 16 MB, and a little for what is worked out from them
 
 
 @dataclass(frozen=True)
 class Retrieval:
-    """R@1, 5 and 10, shares of one, both ways."""
+    """R@1, 5 and 10, shares of one, both ways, and their 95 % intervals."""
 
     text_to_image: tuple[float, ...]
     image_to_text: tuple[float, ...]
+    text_to_image_intervals: tuple[tuple[float, float], ...]
+    image_to_text_intervals: tuple[tuple[float, float], ...]
     pictures: int
     captions: int
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, under CLIP_benchmark's names ("image retrieval" is text to image)."""
-        ways = {"image_retrieval": self.text_to_image, "text_retrieval": self.image_to_text}
-        recalls = {
-            f"{way}_recall@{k}": recall
-            for way, of_way in ways.items()
-            for k, recall in zip(KS, of_way, strict=True)
-        }
-        return {
+        values: dict[str, Any] = {
             "task": "retrieval",
             "pictures": self.pictures,
             "captions": self.captions,
-            **recalls,
         }
+        for way, recalls, intervals in (
+            ("image_retrieval", self.text_to_image, self.text_to_image_intervals),
+            ("text_retrieval", self.image_to_text, self.image_to_text_intervals),
+        ):
+            for k, recall, interval in zip(KS, recalls, intervals, strict=True):
+                values[f"{way}_recall@{k}"] = recall
+                values[f"{way}_recall@{k}_interval_95"] = list(interval)
+        return values
 
     def rows(self) -> list[str]:
         """Lines of a table."""
-        ways = {"text to image": self.text_to_image, "image to text": self.image_to_text}
-        head = "               " + "".join(f"{f'R@{k}':>9}" for k in KS)
-        return [head, *(f"{way:15}" + "".join(f"{r:9.2%}" for r in ways[way]) for way in ways)]
+        lines = ["               " + "".join(f"{f'R@{k}':>18}" for k in KS)]
+        for way, recalls, intervals in (
+            ("text to image", self.text_to_image, self.text_to_image_intervals),
+            ("image to text", self.image_to_text, self.image_to_text_intervals),
+        ):
+            lines.append(f"{way:15}" + "".join(f"{recall:18.2%}" for recall in recalls))
+            bounds = (f"{100 * low:.2f} to {100 * high:.2f}" for low, high in intervals)
+            lines.append("  95 % interval" + "".join(f"{text:>18}" for text in bounds))
+        return lines
 
 
 def retrieve(
@@ -56,7 +67,8 @@ def retrieve(
 
     `captions`: those of each picture; `text_vectors` has a row for each, in the same order. A
     caption in another picture's list that says the very same words is right as well: there is no
-    telling them apart.
+    telling them apart. Both ways the intervals are for pictures drawn at random, each with its
+    captions, and for a collection as large as this one: among more pictures every recall is lower.
     """
     owners = [i for i, own in enumerate(captions) for _ in own]
     columns: dict[str, list[int]] = {}
@@ -65,11 +77,44 @@ def retrieve(
     right_texts = [[column for text in set(own) for column in columns[text]] for own in captions]
     to_image = ranks_of_best(text_vectors, image_vectors, [[owner] for owner in owners])
     to_text = ranks_of_best(image_vectors, text_vectors, right_texts)
-    return Retrieval(_recalls(to_image), _recalls(to_text), len(image_vectors), len(text_vectors))
+    return Retrieval(
+        _recalls(to_image),
+        _recalls(to_text),
+        _intervals(to_image, torch.tensor(owners)),
+        _intervals(to_text, torch.arange(len(to_text))),
+        len(image_vectors),
+        len(text_vectors),
+    )
 
 
 def _recalls(ranks: Int[Tensor, " queries"]) -> tuple[float, ...]:
     return tuple((ranks < k).double().mean().item() for k in KS)
+
+
+def _intervals(
+    ranks: Int[Tensor, " queries"], owners: Int[Tensor, " queries"]
+) -> tuple[tuple[float, float], ...]:
+    """95 % intervals of the recalls; `owners`: the picture that each query belongs to."""
+    return tuple(_interval((ranks < k).double(), owners) for k in KS)
+
+
+def _interval(
+    found: Float[Tensor, " queries"], owners: Int[Tensor, " queries"]
+) -> tuple[float, float]:
+    """Wilson's interval for as many queries as these are worth.
+
+    Captions of one picture tend to find it together or to miss it together, so five of them say
+    less than five captions of five pictures. The variance of the recall when whole pictures are
+    drawn, over that of independent queries, is Kish's design effect; the number of queries is
+    divided by it. Where all or none are found it can't be told, and a picture counts once.
+    """
+    number, recall = len(found), found.mean().item()
+    if 0 < recall < 1:
+        together = torch.bincount(owners, found - recall).square().sum().item()
+        queries = round(number / max(1.0, together / (number * recall * (1 - recall))))
+    else:
+        queries = len(owners.unique())
+    return Accuracy(recall, recall, max(1, queries), number).interval()
 
 
 def ranks_of_best(

@@ -1,50 +1,85 @@
-"""Batches by number, prepared ahead of the model."""
+"""Batches by number, prepared ahead of the model, in other processes."""
 
 import signal
-from collections.abc import Iterator
-from typing import Protocol, runtime_checkable
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
 
-from jaxtyping import Float
+from jaxtyping import Int
 from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+from torch.utils.data import DataLoader
 
+from clip_lab.data.batch import Batch, Pairs, Pictures
+from clip_lab.errors import LabError
 from clip_lab.file_tokenizer import FileTokenizer
 from clip_lab.tokenizer import Tokenizer
 
 
-@runtime_checkable
-class Pairs(Protocol):
-    """What the loop learns from: batch number n, the same whenever it is asked for."""
+class TokenBatch(NamedTuple):
+    """A batch as the towers take it, but for the normalisation of the pictures."""
 
-    def batch(self, step: int) -> tuple[Float[Tensor, "batch 3 size size"], list[str]]:
-        """Pictures in 0..1, and the caption of each."""
-        ...
+    images: Pictures
+    tokens: Int[Tensor, "texts context"]
+    groups: Int[Tensor, " images"]
+    ids: Sequence[str]
+    skipped: Sequence[str]
 
 
-class _Steps(IterableDataset):
-    """Batches from `start` on, tokenised; of several workers each makes every k-th."""
+class _Tokenised(Pairs):
+    """Batches with their captions as token ids; a fault travels as what it is, not as a trace."""
 
     def __init__(self, data: Pairs, tokenizer: Tokenizer | FileTokenizer, start: int):
-        self.data, self.tokenizer, self.start = data, tokenizer, start
+        self.data, self.tokenizer, self.start_step = data, tokenizer, start
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        worker = get_worker_info()
-        first, stride = (worker.id, worker.num_workers) if worker else (0, 1)
-        step = self.start + first
-        while True:
-            images, captions = self.data.batch(step)
-            yield images, self.tokenizer(captions, truncate=True)
-            step += stride
+    def batch(self, step: int) -> TokenBatch | LabError:  # pyright: ignore[reportIncompatibleMethodOverride]
+        try:
+            whole = self.data.batch(step)
+            tokens = self.tokenizer(whole.captions, truncate=True)
+        except LabError as error:
+            return error
+        return TokenBatch(whole.images, tokens, whole.right(), _ids(whole), whole.skipped)
+
+
+def _ids(batch: Batch) -> list[str]:
+    return batch.captions if batch.ids is None else list(batch.ids)
 
 
 def load_batches(
     data: Pairs, tokenizer: Tokenizer | FileTokenizer, start: int, workers: int
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Batch `start`, `start` + 1, ... as pictures and token ids, from `workers` processes."""
-    steps = _Steps(data, tokenizer, start)
-    return iter(
-        DataLoader(steps, batch_size=None, num_workers=workers, worker_init_fn=_ignore_interrupt)
+) -> Iterator[TokenBatch]:
+    """Batch `start`, `start` + 1, ... from `workers` processes, in order.
+
+    Raises LabError for what the data can't give.
+    """
+    loader = DataLoader(
+        _Tokenised(data, tokenizer, start),
+        batch_size=None,
+        num_workers=workers,
+        worker_init_fn=_ignore_interrupt,
+        prefetch_factor=2 if workers else None,
     )
+    for batch in loader:
+        if isinstance(batch, LabError):
+            raise batch
+        yield batch
+
+
+@contextmanager
+def dead_workers_told() -> Iterator[None]:
+    """Say it in a sentence when a process that prepares batches dies.
+
+    PyTorch notices by a signal, so its error comes up wherever the main process is just then.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise LabError(
+            "A process that prepares batches died, most likely killed for want of memory. Use "
+            "fewer --workers or a smaller batch. The last checkpoint is whole: go on from it with "
+            "--resume."
+        ) from error
 
 
 def _ignore_interrupt(_worker: int) -> None:

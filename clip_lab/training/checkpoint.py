@@ -24,9 +24,13 @@ class Progress:
 
 
 def save_state(
-    folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress
+    folder: Path,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
+    progress: Progress,
 ) -> None:
-    """Weights, AdamW's moments and the step count, written whole or not at all.
+    """Weights, AdamW's moments, float16's scale and the step count, written whole or not at all.
 
     No random state: batch n depends on the seed and n alone, so the step count brings it back.
     """
@@ -37,11 +41,18 @@ def save_state(
                 tensors[f"{moment}/{name}"] = optimizer.state[parameter][moment]
     tensors["step"] = torch.tensor(progress.step)
     tensors["seconds"] = torch.tensor(progress.seconds, dtype=torch.float64)
+    for name, value in scaler.state_dict().items():
+        tensors[f"scaler/{name}"] = torch.tensor(value, dtype=torch.float64)
     tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
     write_whole(folder / STATE_FILE, lambda path: save_file(tensors, path))
 
 
-def load_state(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
+def load_state(
+    folder: Path,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
+) -> Progress:
     """Bring a run back to where `save_state` left it. Raises LabError where there is nothing to."""
     path = folder / STATE_FILE
     try:
@@ -63,6 +74,10 @@ def load_state(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer)
             for moment in MOMENTS:
                 state[moment] = tensors[f"{moment}/{name}"].to(parameter.device)
             optimizer.state[parameter] = state
+    scaled = {name: value.item() for name, value in _under("scaler/", tensors).items()}
+    if scaled and scaler.is_enabled():
+        whole = {"growth_interval", "_growth_tracker"}
+        scaler.load_state_dict({k: int(v) if k in whole else v for k, v in scaled.items()})
     return Progress(step, float(tensors["seconds"]))
 
 

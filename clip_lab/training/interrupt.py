@@ -1,14 +1,16 @@
-"""Ctrl-C in the middle of a step."""
+"""Ctrl-C, or a cluster's SIGTERM, in the middle of a step."""
 
 import signal
 import threading
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
 
 class Interrupt:
-    """Ctrl-C as a wish: the step at hand is finished first, so that what is saved is whole.
+    """A wish to stop: the step at hand is finished first, so that what is saved is whole.
 
-    A second Ctrl-C stops at once. Outside the main thread Python has no such signals, and nothing
-    is changed.
+    A second one stops at once. Outside the main thread Python has no such signals, and nothing is
+    changed.
     """
 
     asked = False
@@ -16,12 +18,13 @@ class Interrupt:
     def __enter__(self) -> "Interrupt":
         self.main = threading.current_thread() is threading.main_thread()
         if self.main:
-            self.before = signal.signal(signal.SIGINT, self._ask)
+            self.before = [signal.signal(number, self._ask) for number in SIGNALS]
         return self
 
     def __exit__(self, *_exception: object) -> None:
         if self.main:
-            signal.signal(signal.SIGINT, self.before)
+            for number, handler in zip(SIGNALS, self.before, strict=True):
+                signal.signal(number, handler)
 
     def _ask(self, *_signal: object) -> None:
         if self.asked:

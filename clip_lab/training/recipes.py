@@ -1,22 +1,30 @@
 """What each built-in model is made of: data, sizes, tokenizer. `clip-lab train` follows these."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from clip_lab.data.batch import Pairs
+from clip_lab.data.captions import CaptionMix
 from clip_lab.data.emoji import EmojiPairs
-from clip_lab.data.emoji_table import TRAINED_STYLES, emoji_table, forbidden_texts, texts
+from clip_lab.data.emoji_table import (
+    FILES,
+    TRAINED_STYLES,
+    emoji_table,
+    forbidden_texts,
+    languages,
+    texts,
+)
+from clip_lab.data.photos import PhotoPairs, photo_corpus, read_photos
 from clip_lab.data.shapes import ShapesPairs
 from clip_lab.dual_encoder import DualEncoder
 from clip_lab.errors import LabError
 from clip_lab.model import CLIP, CLIPConfig, ResNetConfig, TextConfig, ViTConfig
 from clip_lab.preprocess import Preprocess
 from clip_lab.tokenizer import Tokenizer
-from clip_lab.training.batches import Pairs
-
-LANGUAGES = ("en", "zh")
 
 
 @dataclass(frozen=True)
@@ -27,73 +35,100 @@ class Recipe:
     embed_dim: int
     text_width: int
     text_layers: int
-    context_length: int
-    vocab_size: int
     learning_rate: float
     weight_decay: float
-    corpus: Callable[[], Iterator[str]]  # what the tokenizer learns from
-    pairs: Callable[[int, int, int], Pairs]  # batch size, picture size and seed to batches
+    warmup: int
+    tokenizer: Callable[[], Tokenizer]
+    # from batch size, picture size, seed, and the folder of pictures that the lab doesn't bring
+    pairs: Callable[[int, int, int, Path | None], Pairs]
     trained_on: str
     unknown: str
 
     def encoder(self, name: str, seed: int) -> DualEncoder:
         """A fresh model, its weights drawn from `seed`."""
-        tokenizer = Tokenizer.train(self.corpus(), self.vocab_size, self.context_length)
-        text = TextConfig(
-            len(tokenizer), self.context_length, self.text_width, self.text_layers, tokenizer.end
-        )
+        tokenizer = self.tokenizer()
+        length = tokenizer.context_length
+        text = TextConfig(len(tokenizer), length, self.text_width, self.text_layers, tokenizer.end)
         torch.manual_seed(seed)
         model = CLIP(CLIPConfig(self.embed_dim, self.vision, text, "gelu"))
         card: dict[str, Any] = {"name": name, "trained_on": self.trained_on}
         card |= {"does_not_know": self.unknown, "seed": seed}
         return DualEncoder(model, tokenizer, Preprocess(self.vision.image_size), name, card)
 
-    def data(self, batch_size: int, seed: int) -> Pairs:
-        """Its batches."""
-        return self.pairs(batch_size, self.vision.image_size, seed)
+    def data(self, batch_size: int, seed: int, folder: Path | None = None) -> Pairs:
+        """Its batches. Raises LabError where they need a folder of pictures and there is none."""
+        return self.pairs(batch_size, self.vision.image_size, seed, folder)
 
 
-def emoji_corpus() -> Iterator[str]:
-    """Every name and keyword that training may say, in the languages of the built-in model."""
-    table, forbidden = emoji_table(), forbidden_texts(LANGUAGES)
-    for language in LANGUAGES:
+def emoji_corpus(spoken: Sequence[str]) -> Iterator[str]:
+    """Every name and keyword that training may say in these languages."""
+    table, forbidden = emoji_table(), forbidden_texts(spoken)
+    for language in spoken:
         for row in table.bases("train", TRAINED_STYLES):
             for text in texts(language)[table.rows[row].hexcode]:
                 if text.casefold() not in forbidden:
                     yield text
 
 
-def _emoji_pairs(batch_size: int, size: int, seed: int) -> Pairs:
-    return EmojiPairs(batch_size=batch_size, size=size, seed=seed, languages=LANGUAGES)
+def emoji_tokenizer() -> Tokenizer:
+    """The vocabulary that scripts/build_emoji_tokenizer.py learnt from all languages."""
+    return Tokenizer.from_json((FILES / "tokenizer.json").read_text(encoding="utf-8"))
 
 
-def _shapes_pairs(batch_size: int, size: int, seed: int) -> Pairs:
+# Keywords are shared between emoji and between languages: they teach what words mean. Three
+# captions a picture, each in another language, cost a third of a step and are learnt from thrice.
+EMOJI_MIX = CaptionMix(0.30, 0.30, 0.20, 0.10, 0.05, 0.05)
+ENGLISH = 3.0  # times as often as each other language
+
+
+def _emoji_pairs(batch_size: int, size: int, seed: int, _folder: Path | None) -> Pairs:
+    spoken = languages()
+    return EmojiPairs(
+        batch_size=batch_size,
+        size=size,
+        seed=seed,
+        languages=spoken,
+        language_weights=[ENGLISH if language == "en" else 1.0 for language in spoken],
+        captions_each=3,
+        caption_mix=EMOJI_MIX,
+    )
+
+
+def _shapes_pairs(batch_size: int, size: int, seed: int, _folder: Path | None) -> Pairs:
     kinds = {"single": 0.75, "pair": 0.12, "count": 0.08, "word": 0.05}
     return ShapesPairs(batch_size=batch_size, size=size, seed=seed, kinds=kinds)
 
 
-def shapes_corpus() -> Iterator[str]:
-    """A few thousand captions of the small grammar, by which all its words have come."""
-    pairs = _shapes_pairs(batch_size=256, size=32, seed=0)
-    for step in range(12):
-        yield from pairs.batch(step)[1]
+def _shapes_tokenizer() -> Tokenizer:
+    """From a few thousand captions of the small grammar, by which all its words have come."""
+    pairs = _shapes_pairs(256, 32, 0, None)
+    captions = (caption for step in range(12) for caption in pairs.batch(step).captions)
+    return Tokenizer.train(captions, 1024, 32)
+
+
+def _photo_pairs(batch_size: int, size: int, seed: int, folder: Path | None) -> Pairs:
+    if folder is None:
+        raise LabError(
+            "The photographs don't come with the lab: give the folder of Tiny ImageNet's tars, "
+            "--pictures FOLDER."
+        )
+    return PhotoPairs(read_photos(folder, "train"), batch_size, size, seed)
 
 
 RECIPES = {
     "emoji": Recipe(
-        vision=ResNetConfig(image_size=64, layers=(1, 2, 2, 1), width=24),
+        vision=ResNetConfig(image_size=64, layers=(2, 3, 4, 2), width=24),
         embed_dim=256,
         text_width=192,
         text_layers=3,
-        context_length=32,
-        vocab_size=4096,
         learning_rate=1.5e-3,
         weight_decay=0.2,
-        corpus=emoji_corpus,
+        warmup=500,
+        tokenizer=emoji_tokenizer,
         pairs=_emoji_pairs,
         trained_on=(
             "drawings of 1,760 emoji by three artists (Noto, Twemoji, Fluent 3D), "
-            "with their names and keywords in English and Chinese"
+            "with their names and keywords in 28 languages"
         ),
         unknown="photographs, and anything else that is not drawn like an emoji",
     ),
@@ -102,14 +137,29 @@ RECIPES = {
         embed_dim=64,
         text_width=64,
         text_layers=2,
-        context_length=32,
-        vocab_size=1024,
         learning_rate=5e-3,
         weight_decay=0.1,
-        corpus=shapes_corpus,
+        warmup=200,
+        tokenizer=_shapes_tokenizer,
         pairs=_shapes_pairs,
         trained_on="drawn scenes of coloured shapes, with captions from a small English grammar",
         unknown="photographs, drawings, and any word outside that grammar",
+    ),
+    "photos": Recipe(
+        vision=ResNetConfig(image_size=64, layers=(2, 3, 4, 2), width=24),
+        embed_dim=256,
+        text_width=192,
+        text_layers=2,
+        learning_rate=1.5e-3,
+        weight_decay=0.1,
+        warmup=500,
+        tokenizer=lambda: Tokenizer.train(photo_corpus(), 2048, 24),
+        pairs=_photo_pairs,
+        trained_on=(
+            "67,500 photographs of 180 things at 64 pixels (Tiny ImageNet, cut from ImageNet: for "
+            "research and teaching), with names, synonyms and kinds after WordNet as captions"
+        ),
+        unknown="people, places, and most of what isn't one of some 200 things",
     ),
 }
 

@@ -1,0 +1,49 @@
+"""The photos model's tests: things that it learnt, things never shown, another photographer's."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from clip_lab.data.photos import ENSEMBLE, photo_classes, read_photos
+from clip_lab.dual_encoder import DualEncoder
+from clip_lab.evaluation.accuracy import Accuracy, zero_shot_accuracy
+from clip_lab.evaluation.public import evaluate
+
+BARE = ("{}",)
+
+
+def things(
+    encoder: DualEncoder, folder: Path, held_out: bool, templates: Sequence[str] = ENSEMBLE
+) -> Accuracy:
+    """Tiny ImageNet's validation pictures of the trained classes (180), or of the others (20).
+
+    Each among its own kind: the trained among 180 names, the never-trained among 20.
+    """
+    chosen = [i for i, entry in enumerate(photo_classes()) if entry.held_out == held_out]
+    photos = read_photos(folder, "val").of(lambda entry: entry.held_out == held_out)
+    number = {place: i for i, place in enumerate(chosen)}
+    targets = torch.tensor([number[place] for place in photos.classes.tolist()])
+    names = [photo_classes()[place].name for place in chosen]
+    return zero_shot_accuracy(encoder, photos.pictures.float() / 255, names, targets, templates)
+
+
+def quick_look(encoder: DualEncoder, folder: Path) -> dict[str, float]:
+    """Top-1 of what was trained and of what never was."""
+    return {
+        "trained": round(things(encoder, folder, False).top1, 4),
+        "never_trained": round(things(encoder, folder, True).top1, 4),
+    }
+
+
+def figures(encoder: DualEncoder, folder: Path, cifar10: Path) -> dict[str, Any]:
+    """Everything that the model card reports: by bare name and by the ensemble of prompts."""
+    result: dict[str, Any] = {"templates": list(ENSEMBLE)}
+    for way, templates in (("bare_name", BARE), ("ensemble", ENSEMBLE)):
+        result[way] = {
+            "trained": things(encoder, folder, False, templates).to_dict(),
+            "never_trained": things(encoder, folder, True, templates).to_dict(),
+            "cifar10": evaluate(encoder, str(cifar10), templates).result.to_dict(),
+        }
+    return result
