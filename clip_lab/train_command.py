@@ -13,7 +13,7 @@ EXAMPLES = """\
 try:
   clip-lab train --data shapes --minutes 2
   clip-lab train --data emoji --steps 4000 --out runs/emoji
-  clip-lab train --data captions.csv --start openai/ViT-B-32 --image-rate 0 --steps 2000
+  clip-lab train --data captions.csv --weights openai/ViT-B-32 --image-rate 0 --steps 2000
   torchrun --nproc-per-node 8 -m clip_lab.training --data shards/ --architecture ViT-B-32 \\
       --batch-size 32768 --pieces 16 --steps 400000 --out runs/mine
 """
@@ -61,12 +61,12 @@ def add_train_options(command: argparse.ArgumentParser) -> None:
 
 def _add_start(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
-        "--start", metavar="MODEL", help=f"{MODEL_HELP} (default: the data's own recipe)"
+        "--weights", metavar="MODEL", help=f"{MODEL_HELP} (default: the data's own recipe)"
     )
     group.add_argument(
         "--architecture", metavar="NAME", help="a new model of the paper's: ViT-B-32, RN50, …"
     )
-    group.add_argument("--image-size", type=int, metavar="PIXELS", help="another one for --start")
+    group.add_argument("--image-size", type=int, metavar="PIXELS", help="another one for --weights")
     group.add_argument("--seed", type=int, default=0)
 
 
@@ -129,21 +129,23 @@ def run_train(options: argparse.Namespace) -> None:
 
 
 def starting_model(options: argparse.Namespace) -> Any:
-    """What --start, --architecture or the data's recipe say to begin with."""
+    """What --weights, --architecture or the data's recipe say to begin with."""
     from clip_lab.pretrained import load
     from clip_lab.training.architectures import fresh
     from clip_lab.training.recipes import recipe
 
-    if options.start and options.architecture:
-        raise LabError("Give --start for trained weights or --architecture for new ones, not both.")
-    if options.start:
-        return load(options.start, "cpu", image_size=options.image_size)
+    if options.weights and options.architecture:
+        raise LabError(
+            "Give --weights for trained weights or --architecture for new ones, not both."
+        )
+    if options.weights:
+        return load(options.weights, "cpu", image_size=options.image_size)
     if options.architecture:
         return fresh(options.architecture, options.seed, options.loss == "sigmoid")
     if options.data in BUILT_IN:
         return recipe(options.data).encoder(options.data, options.seed)
     raise LabError(
-        "Say what to train: --architecture ViT-B-32 for a new model, or --start MODEL for one that "
+        "Say what to train: --architecture ViT-B-32 for a new model, or --weights MODEL for one that "
         "has learnt already."
     )
 
@@ -172,7 +174,7 @@ def train_config(options: argparse.Namespace) -> Any:
     from clip_lab.training import TrainConfig
     from clip_lab.training.recipes import RECIPES
 
-    recipe = None if options.start or options.architecture else RECIPES.get(options.data)
+    recipe = None if options.weights or options.architecture else RECIPES.get(options.data)
     defaults = (recipe.learning_rate, recipe.weight_decay, recipe.warmup) if recipe else ()
     names = ("learning_rate", "weight_decay", "warmup")
     given = {
