@@ -135,9 +135,7 @@ def starting_model(options: argparse.Namespace) -> Any:
     from clip_lab.training.recipes import recipe
 
     if options.weights and options.architecture:
-        raise LabError(
-            "Give --weights for trained weights or --architecture for new ones, not both."
-        )
+        raise LabError("Give --weights to go on from, or --architecture for new ones, not both.")
     if options.weights:
         return load(options.weights, "cpu", image_size=options.image_size)
     if options.architecture:
@@ -145,8 +143,8 @@ def starting_model(options: argparse.Namespace) -> Any:
     if options.data in BUILT_IN:
         return recipe(options.data).encoder(options.data, options.seed)
     raise LabError(
-        "Say what to train: --architecture ViT-B-32 for a new model, or --weights MODEL for one that "
-        "has learnt already."
+        "Say what to train: --architecture ViT-B-32 for a new model, or --weights MODEL for one "
+        "that has learnt already."
     )
 
 

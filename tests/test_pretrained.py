@@ -29,13 +29,44 @@ def test_a_round_trip_changes_nothing(encoder, folder):
 
 
 def test_half_precision_is_half_the_size_and_read_back_as_float32(encoder, folder, tmp_path):
-    save(encoder, tmp_path / "half", half=True)
+    save(encoder, tmp_path / "half", bits=16)
     whole, half = (p / "model.safetensors" for p in (folder, tmp_path / "half"))
     assert half.stat().st_size < 0.6 * whole.stat().st_size
     loaded = load(tmp_path / "half", "cpu")
     assert {p.dtype for p in loaded.model.parameters()} == {torch.float32}
     cosines = loaded.encode_texts(["red"]) @ encoder.encode_texts(["red"]).T
     assert cosines.item() > 0.9999
+
+
+def test_eight_bits_are_a_quarter_of_the_size_and_no_weight_moves_far(encoder, folder, tmp_path):
+    save(encoder, tmp_path / "narrow", bits=8)
+    whole, narrow = (p / "model.safetensors" for p in (folder, tmp_path / "narrow"))
+    assert narrow.stat().st_size < 0.35 * whole.stat().st_size
+    loaded = load(tmp_path / "narrow", "cpu").model.state_dict()
+    for name, tensor in encoder.model.state_dict().items():
+        assert loaded[name].dtype == torch.float32
+        if tensor.ndim < 2:
+            assert torch.equal(loaded[name], tensor), name
+        else:
+            reach = tensor.flatten(1).abs().amax(dim=1) / 254 + 1e-9
+            assert ((loaded[name] - tensor).flatten(1).abs() <= reach[:, None]).all(), name
+    # Stored again, they are the same numbers.
+    save(load(tmp_path / "narrow", "cpu"), tmp_path / "again", bits=8)
+    again = load(tmp_path / "again", "cpu").model.state_dict()
+    assert all(torch.allclose(again[name], loaded[name], atol=1e-7) for name in loaded)
+
+
+def test_eight_bits_without_their_scales_are_refused(encoder, tmp_path):
+    save(encoder, tmp_path, bits=8)
+    path = tmp_path / "model.safetensors"
+    tensors = {k: v for k, v in load_file(path).items() if not k.startswith("visual.proj.")}
+    save_file(tensors, path)
+    with pytest.raises(LabError, match=r"visual\.proj is stored in 8 bits without its rows"):
+        load(tmp_path, "cpu")
+    with pytest.raises(LabError, match="8-bit"):
+        save(encoder, tmp_path / "other", bits=8, layout="open_clip")
+    with pytest.raises(LabError, match="8, 16, 32 bits, not in 4"):
+        save(encoder, tmp_path / "other", bits=4)
 
 
 def test_unknown_names_say_what_there_is():

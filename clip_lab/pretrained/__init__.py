@@ -8,17 +8,23 @@ import torch
 from clip_lab.dual_encoder import DualEncoder
 from clip_lab.errors import LabError
 from clip_lab.pretrained.build import set_precision
-from clip_lab.pretrained.folder import is_ours, read_folder
+from clip_lab.pretrained.folder import MODEL_FILE, is_ours, read_folder
 from clip_lab.pretrained.writing import save
 
 WEIGHTS = Path(__file__).parent / "weights"
 
-__all__ = ["load", "names", "save"]
+__all__ = ["load", "names", "save", "steps"]
 
 
 def names() -> list[str]:
     """The models that come with the lab."""
     return sorted(path.parent.name for path in WEIGHTS.glob("*/config.json"))
+
+
+def steps(name: str) -> list[int]:
+    """Steps of a built-in model's training whose weights come along, for `load("NAME@STEP")`."""
+    files = (WEIGHTS / name / "steps").glob("*.safetensors") if name in names() else ()
+    return sorted(int(path.stem) for path in files)
 
 
 def load(
@@ -31,9 +37,10 @@ def load(
 ) -> DualEncoder:
     """A model ready to use.
 
-    `name`: built in ("emoji", "shapes"); a published one ("openai/ViT-B-32": `clip-lab models`
-    lists them); any id on the Hugging Face hub; a folder or a file of weights, in the lab's layout,
-    OpenAI's, open_clip's, Hugging Face's or Chinese-CLIP's.
+    `name`: built in ("emoji", "photos", "shapes"), or as it was at a step of its training
+    ("shapes@300": `steps("shapes")` lists them); a published one ("openai/ViT-B-32": `clip-lab
+    models` lists them); any id on the Hugging Face hub; a folder or a file of weights, in the lab's
+    layout, OpenAI's, open_clip's, Hugging Face's or Chinese-CLIP's.
     `device`: "cpu", "cuda", ...; by default the GPU where there is one.
     `dtype`: "bfloat16" and "float16" halve the memory; normalisations and logits stay in float32.
     `image_size`: pixels a side, where it isn't what the model was trained at.
@@ -53,7 +60,10 @@ def load(
 
 
 def _read(name: str, activation: str | None, image_size: int | None) -> DualEncoder:
-    path = WEIGHTS / name if name in names() else Path(name)
+    built_in, _, step = name.partition("@")
+    if built_in in names():
+        return read_folder(WEIGHTS / built_in, image_size, _step_file(built_in, step))
+    path = Path(name)
     fetched = not path.exists()
     if fetched:
         path = _fetch(name)
@@ -68,6 +78,14 @@ def _read(name: str, activation: str | None, image_size: int | None) -> DualEnco
         row = find(name)
         encoder.card = asdict(row) if row else {"name": name}
     return encoder
+
+
+def _step_file(name: str, step: str) -> str:
+    """Where the weights of a step lie in a built-in model's folder; of "", the last."""
+    if step and step not in map(str, steps(name)):
+        known = ", ".join(map(str, steps(name))) or "none but the last"
+        raise LabError(f"“{name}” has no weights of step {step}. It has: {known}.")
+    return f"steps/{step}.safetensors" if step else MODEL_FILE
 
 
 def _fetch(name: str) -> Path:

@@ -18,6 +18,7 @@ from clip_lab.errors import LabError
 from clip_lab.model import CLIPConfig
 from clip_lab.preprocess import Preprocess
 from clip_lab.pretrained.build import build_at, check_vocabulary
+from clip_lab.pretrained.narrow import widen
 from clip_lab.pretrained.tensors import read_tensors
 from clip_lab.pretrained.tokenizer_files import tokenizer_from_json
 
@@ -45,7 +46,12 @@ def is_ours(folder: Path) -> bool:
         return not (folder / "open_clip_config.json").exists()
 
 
-def read_folder(folder: Path, image_size: int | None = None) -> DualEncoder:
+MODEL_FILE = "model.safetensors"
+
+
+def read_folder(
+    folder: Path, image_size: int | None = None, weights_file: str = MODEL_FILE
+) -> DualEncoder:
     """A model from a folder that `save` wrote. Raises LabError that names the file at fault."""
     config = _read(folder, "config.json", _object)
     try:
@@ -58,10 +64,10 @@ def read_folder(folder: Path, image_size: int | None = None) -> DualEncoder:
     tokenizer = _read(folder, "tokenizer.json", tokenizer_from_json)
     check_vocabulary(len(tokenizer), model_config.text, str(folder))
     card = _read(folder, "card.json", _object)
-    weights = folder / "model.safetensors"
+    weights = folder / weights_file
     if not weights.exists():
         raise LabError(f"“{folder}” is no model folder: {weights.name} is missing.")
-    tensors = read_tensors(weights)
+    tensors = widen(read_tensors(weights), str(weights))
     model, preprocess = build_at(image_size, model_config, tensors, preprocess, str(weights))
     return DualEncoder(model, tokenizer, preprocess, card.get("name", folder.name), card)
 

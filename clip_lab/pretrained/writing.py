@@ -13,6 +13,7 @@ from clip_lab.file_tokenizer import FileTokenizer
 from clip_lab.files import write_whole
 from clip_lab.pretrained import folder as lab
 from clip_lab.pretrained.layouts import huggingface, open_clip, tables
+from clip_lab.pretrained.narrow import narrow
 from clip_lab.pretrained.preprocess_files import to_huggingface, to_open_clip
 from clip_lab.pretrained.tokenizer_files import (
     is_openai,
@@ -23,14 +24,17 @@ from clip_lab.pretrained.tokenizer_files import (
 LAYOUTS = ("lab", "open_clip", "huggingface")
 
 
-def save(encoder: DualEncoder, folder: str | Path, half: bool = False, layout: str = "lab") -> None:
+def save(encoder: DualEncoder, folder: str | Path, bits: int = 32, layout: str = "lab") -> None:
     """Write a model to a folder, the weights last, each file whole or not at all.
 
-    `half`: store 16-bit numbers, half the size; they are read back into 32 bits.
+    `bits`: of each weight in the file, 32, 16 or (in the lab's layout alone) 8; what is read back
+    has 32 again.
     `layout`: "lab" (see folder.py); "open_clip", for open_clip.create_model("local-dir:FOLDER");
     "huggingface", for transformers' from_pretrained(FOLDER). Raises LabError for a layout that has
     no place for this model, before anything is written.
     """
+    if bits == 8 and layout != "lab":
+        raise LabError("Other projects don't read the lab's 8-bit weights. Use 16 bits, or 32.")
     if layout not in LAYOUTS:
         raise LabError(f"There is no layout “{layout}”. Use one of {', '.join(LAYOUTS)}.")
     writer = {"lab": _lab, "open_clip": _open_clip, "huggingface": _huggingface}[layout]
@@ -38,7 +42,7 @@ def save(encoder: DualEncoder, folder: str | Path, half: bool = False, layout: s
     for name, content in files.items():
         data = content.encode() if isinstance(content, str) else content
         write_whole(Path(folder) / name, lambda path, data=data: path.write_bytes(data))
-    tensors = {name: _stored(tensor, half) for name, tensor in tensors.items()}
+    tensors = narrow(tensors, bits)
     write_whole(
         Path(folder) / weights, lambda path: save_file(tensors, path, metadata={"format": "pt"})
     )
@@ -79,12 +83,6 @@ def _huggingface(encoder: DualEncoder) -> Written:
     files["preprocessor_config.json"] = _json(to_huggingface(encoder.preprocess, kind))
     tensors = tables.to_theirs(tables.huggingface(config), encoder.model.state_dict())
     return files, tensors, "model.safetensors"
-
-
-def _stored(tensor: Tensor, half: bool) -> Tensor:
-    if tensor.is_floating_point():
-        tensor = tensor.half() if half else tensor.float()
-    return tensor.contiguous()
 
 
 def _json(values: dict[str, Any]) -> str:

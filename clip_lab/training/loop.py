@@ -217,10 +217,10 @@ class _Run:
         self.clock = self.last_save = time.monotonic()
 
     def _keep(self) -> None:
-        """A copy of the model as it is at this step, in half precision, that stays."""
+        """A copy of the model as it is at this step, in 16 bits, that stays."""
         if rank() == 0 and self.config.keeps(self.progress.step):
             name = f"step-{self.progress.step:08d}"
-            save(self.encoder, self.folder / "kept" / name, half=True)
+            save(self.encoder, self.folder / "kept" / name, bits=16)
         self.clock = time.monotonic()
 
     def measure(self) -> None:
