@@ -98,7 +98,7 @@ def _add_keeping(group: argparse._ArgumentGroup) -> None:
     add("--keep-at", metavar="STEPS", help="keep these steps' models: 0,10,100")
     add("--log-every", type=positive(int), default=10, help="steps (default: 10)")
     add("--measure-every", type=positive(int), metavar="STEPS", help="(default: a tenth of a run)")
-    add("--measure-on", metavar="SET", help="a public test set, as for clip-lab eval")
+    add("--measure-on", metavar="SET", help="a test set, as for clip-lab eval, or a table")
     add("--tensorboard", action="store_true", help="curves in OUT/tensorboard as well")
 
 
@@ -202,10 +202,7 @@ def _steps(text: str | None) -> tuple[int, ...]:
 def measurement(options: argparse.Namespace) -> Callable[[Any], dict[str, Any]] | None:
     """How to measure the model on the way: on --measure-on, else on the built-in data's test."""
     if options.measure_on:
-        from clip_lab.evaluation.public import evaluate, open_public_set
-
-        open_public_set(options.measure_on)  # what isn't there is better said now
-        return lambda encoder: _plain(evaluate(encoder, options.measure_on).result.to_dict())
+        return _measurement_on(options.measure_on)
     if options.data == "photos":
         from clip_lab.evaluation import photos
 
@@ -215,6 +212,20 @@ def measurement(options: argparse.Namespace) -> Callable[[Any], dict[str, Any]] 
 
         return getattr(evaluation, options.data).quick_look
     return None
+
+
+def _measurement_on(place: str) -> Callable[[Any], dict[str, Any]]:
+    """Zero-shot or retrieval on a public set; retrieval among the pairs of a table."""
+    if Path(place).is_file():
+        from clip_lab.data.pair_sources import open_pairs
+        from clip_lab.evaluation.pairs import retrieval_among
+
+        source = open_pairs(place)
+        return lambda encoder: _plain(retrieval_among(encoder, source).to_dict())
+    from clip_lab.evaluation.public import evaluate, open_public_set
+
+    open_public_set(place)  # what isn't there is better said now
+    return lambda encoder: _plain(evaluate(encoder, place).result.to_dict())
 
 
 def _plain(figures: dict[str, Any]) -> dict[str, Any]:

@@ -37,6 +37,7 @@ def run(start: list[str], pairs: Path, out: Path, *more: str) -> subprocess.Comp
     command = [*start, "-m", "clip_lab.training", "--data", str(pairs), "--out", str(out)]
     command += ["--weights", str(pairs.parent / "model"), "--batch-size", "9", "--threads", "1"]
     command += ["--steps", "6", "--precision", "float32", "--log-every", "1", "--device", "cpu"]
+    command += ["--measure-every", "100"]
     return subprocess.run(
         [*command, "--learning-rate", "1e-3", "--warmup", "2", *more],
         capture_output=True, text=True, timeout=240, cwd=ROOT,
@@ -46,11 +47,13 @@ def run(start: list[str], pairs: Path, out: Path, *more: str) -> subprocess.Comp
 
 def test_two_processes_train_the_same_model_as_one(pairs, tmp_path, tokenizer):
     save(untrained(tokenizer), tmp_path / "model")
-    alone = run(ALONE, pairs, tmp_path / "alone")
+    alone = run(ALONE, pairs, tmp_path / "alone", "--measure-on", str(pairs))
     assert alone.returncode == 0, alone.stderr
     two = run(TWO, pairs, tmp_path / "two", "--pieces", "2")
     assert two.returncode == 0, two.stderr
     logs = [read_log(tmp_path / name / "log.jsonl") for name in ("alone", "two")]
+    measured = logs[0].pop()
+    assert measured["pictures"] == 19 and 0 <= measured["text_retrieval_recall@1"] <= 1
     losses = [[line["loss"] for line in log] for log in logs]
     assert losses[0] == pytest.approx(losses[1], abs=1e-5) and len(losses[0]) == 6
     # The damaged picture is left out, told once, and counted over all processes.

@@ -315,6 +315,20 @@ def test_a_run_is_not_resumed_as_another(encoder, tmp_path):
         train(encoder, FourColours(), other, tmp_path, resume=True)
 
 
+def test_float16_scales_its_gradients_and_resumes_to_the_same_bits(encoder, tmp_path):
+    start = copy.deepcopy(encoder.model.state_dict())
+    config = dataclasses.replace(CONFIG, precision="float16", steps=12, pieces=2, recompute=True)
+    train(encoder, FourColours(), config, tmp_path / "whole")
+    whole = weights(encoder)
+    encoder.model.load_state_dict(start)
+    train(encoder, Interrupted(5), config, tmp_path / "parts")
+    saved = load_file(tmp_path / "parts" / "state.safetensors")
+    assert saved["scaler/scale"].item() > 1
+    encoder.model.load_state_dict(start)
+    train(encoder, FourColours(), config, tmp_path / "parts", resume=True)
+    assert torch.equal(weights(encoder), whole) and whole.isfinite().all()
+
+
 def test_a_locked_tower_stays_and_the_other_learns(encoder, tmp_path):
     before = {k: v.clone() for k, v in encoder.model.state_dict().items()}
     config = TrainConfig(steps=5, workers=0, precision="float32", image_rate=0.0)

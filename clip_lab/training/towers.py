@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from clip_lab.batching import last_tokens
 from clip_lab.errors import LabError
 from clip_lab.model import CLIP
-from clip_lab.model.bert import BertTransformer
+from clip_lab.model.text import TextTransformer
 from clip_lab.model.vit import VisionTransformer
 
 
@@ -130,21 +130,10 @@ def drop_patches(
 def recompute_blocks(model: CLIP) -> None:
     """Gradient checkpointing (Chen et al. 2016, arXiv 1604.06174).
 
-    Of each block only its input is kept; the rest is computed again on the way back.
+    Of each transformer block only its input is kept; the rest is computed again on the way back. A
+    ResNet's blocks are left alone: its batch norm would see, and remember, each batch twice.
     """
     for tower in (model.visual, model.text):
-        for block in _blocks(tower):
-            block.forward = partial(checkpoint, block.forward, use_reentrant=False)
-
-
-def _blocks(tower: nn.Module) -> list[nn.Module]:
-    if isinstance(tower, BertTransformer):
-        raise LabError("Gradient checkpointing isn't there for BERT's tower. Leave it out.")
-    transformer = getattr(tower, "transformer", None)
-    if transformer is not None:
-        return list(transformer.resblocks)
-    return [
-        block
-        for stage in ("layer1", "layer2", "layer3", "layer4")
-        for block in getattr(tower, stage)
-    ]
+        if isinstance(tower, VisionTransformer | TextTransformer):
+            for block in tower.transformer.resblocks:
+                block.forward = partial(checkpoint, block.forward, use_reentrant=False)
