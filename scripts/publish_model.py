@@ -14,10 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 
 from clip_lab.dual_encoder import DualEncoder
 from clip_lab.evaluation import emoji, photos, shapes
+from clip_lab.files import write_whole
 from clip_lab.pretrained import WEIGHTS, load, save
+from clip_lab.pretrained.narrow import narrow
 from clip_lab.training.log import LOG_FILE, read_log
 from clip_lab.training.recipes import recipe
 
@@ -40,6 +43,15 @@ def curve(run: Path) -> list[dict]:
     losses = [{name: round(line[name], 5) for name in kept if name in line} for line in thinned]
     measured = [line for line in lines if "loss" not in line]
     return sorted(losses + measured, key=lambda line: line["step"])
+
+
+def publish_steps(run: Path, name: str) -> None:
+    """The models that the run kept on its way, for lessons that replay it: `load("NAME@STEP")`."""
+    for folder in sorted((run / "kept").glob("step-*")):
+        tensors = narrow(load(folder, "cpu").model.state_dict(), bits=8)
+        step = int(folder.name.removeprefix("step-"))
+        path = WEIGHTS / name / "steps" / f"{step}.safetensors"
+        write_whole(path, lambda temporary, tensors=tensors: save_file(tensors, temporary))
 
 
 def figures(options: argparse.Namespace) -> Callable[[DualEncoder], dict[str, Any]]:
@@ -65,6 +77,7 @@ def main() -> None:
     encoder = load(options.run, "cpu")
     steps = curve(options.run)
     save(encoder, WEIGHTS / options.name, bits=8)
+    publish_steps(options.run, options.name)
     stored = load(WEIGHTS / options.name, "cpu")
     stored.card = {"name": options.name, **encoder.card}
     stored.card |= {

@@ -7,8 +7,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from clip_lab.data.shapes import shapes_test
 from clip_lab.errors import LabError
-from clip_lab.pretrained import load, names, save
+from clip_lab.evaluation import zero_shot_accuracy
+from clip_lab.pretrained import load, names, save, steps
 
 
 @pytest.fixture
@@ -172,3 +174,19 @@ def test_another_resolution_keeps_the_class_token_and_the_middle_of_the_grid():
     assert torch.allclose(rows, rows[:, :1].expand(8, 8), atol=1e-5)
     assert torch.all(rows[1:, 0] > rows[:-1, 0])
     assert torch.equal(resize_positions(positions, 4, 4, 1), positions)
+
+
+def test_a_built_in_model_is_there_as_it_was_on_its_way():
+    known = steps("shapes")
+    assert len(known) >= 10 and known[0] == 0 and known == sorted(known)
+    test = shapes_test(4, 32)
+    accuracies = [
+        zero_shot_accuracy(load(name, "cpu"), test.pictures, test.captions, test.targets).top1
+        for name in ("shapes@0", f"shapes@{known[len(known) // 2]}", "shapes")
+    ]
+    assert accuracies[0] < 0.1 < accuracies[1] < accuracies[2]
+    with pytest.raises(LabError, match=r"no weights of step 7\. It has: 0, "):
+        load("shapes@7")
+    with pytest.raises(LabError, match="none but the last"):
+        load("emoji@7")
+    assert steps("nonsense") == []

@@ -13,6 +13,7 @@ from clip_lab.data.batch import Batch, Pairs, Pictures
 from clip_lab.errors import LabError
 from clip_lab.file_tokenizer import FileTokenizer
 from clip_lab.tokenizer import Tokenizer
+from clip_lab.training.interrupt import SIGNALS
 
 
 class TokenBatch(NamedTuple):
@@ -55,7 +56,7 @@ def load_batches(
         _Tokenised(data, tokenizer, start),
         batch_size=None,
         num_workers=workers,
-        worker_init_fn=_ignore_interrupt,
+        worker_init_fn=_ignore_signals,
         prefetch_factor=2 if workers else None,
     )
     for batch in loader:
@@ -82,6 +83,7 @@ def dead_workers_told() -> Iterator[None]:
         ) from error
 
 
-def _ignore_interrupt(_worker: int) -> None:
-    """A terminal sends Ctrl-C to the workers too; when to stop is for the loop to say."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _ignore_signals(_worker: int) -> None:
+    """Ctrl-C and SIGTERM may be sent to the workers too; when to stop is for the loop to say."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)

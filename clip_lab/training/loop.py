@@ -32,6 +32,7 @@ from clip_lab.training.settings import check_settings
 from clip_lab.training.towers import (
     Features,
     Towers,
+    compile_towers,
     lock,
     patch_dropout,
     recompute_blocks,
@@ -251,8 +252,7 @@ def prepare(model: CLIP, config: TrainConfig) -> CLIP:
     if config.recompute:
         recompute_blocks(model)
     if config.compile:
-        model.visual.compile()
-        model.text.compile(dynamic=True)
+        compile_towers(model)
     set_training(model)
     # Channels last in memory: convolutions run faster so, on CPU and GPU alike.
     return model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]

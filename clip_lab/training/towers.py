@@ -127,6 +127,17 @@ def drop_patches(
     return torch.cat([tokens[:, : int(has_class)], kept], dim=1)
 
 
+def compile_towers(model: CLIP) -> None:
+    """Let torch.compile have the image tower whole, and of the text tower each block.
+
+    A batch of texts is as long as its longest; a block that is told so is compiled once for all.
+    """
+    model.visual.compile()
+    if isinstance(model.text, TextTransformer):
+        for block in model.text.transformer.resblocks:
+            block.compile(dynamic=True)
+
+
 def recompute_blocks(model: CLIP) -> None:
     """Gradient checkpointing (Chen et al. 2016, arXiv 1604.06174).
 
