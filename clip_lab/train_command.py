@@ -50,7 +50,7 @@ def add_train_options(command: argparse.ArgumentParser) -> None:
     length.add_argument("--minutes", type=positive(float), help="how long to train (default: 2)")
     length.add_argument("--steps", type=positive(int), help="how many batches to train on")
     add("--out", help="folder for the model (default: runs/DATA)")
-    add("--resume", action="store_true", help="go on with the run in --out")
+    add("--resume", action="store_true", help="go on with the run in --out, if there is one")
     add("--device", help="cpu, cuda, … (default: the GPU where there is one)")
     add("--threads", type=positive(int), help="processor threads (default: all)")
     _add_start(command.add_argument_group("what to start from"))
@@ -114,7 +114,8 @@ def run_train(options: argparse.Namespace) -> None:
     if options.threads:
         torch.set_num_threads(options.threads)
     folder = Path(options.out or f"runs/{Path(options.data).stem}")
-    if (folder / STATE_FILE).exists() and not options.resume:
+    begun = (folder / STATE_FILE).exists()
+    if begun and not options.resume:
         raise LabError(
             f"“{folder}” holds a run already. Go on with it by --resume, or choose another --out."
         )
@@ -122,7 +123,7 @@ def run_train(options: argparse.Namespace) -> None:
         encoder = starting_model(options)
         encoder.model.to(device)
         config, data = train_config(options), training_data(options, encoder)
-        progress = train(encoder, data, config, folder, options.resume, measurement(options))
+        progress = train(encoder, data, config, folder, begun, measurement(options))
         if rank() == 0:
             print(f"{progress.step} steps in {progress.seconds:.0f} s. The model is in {folder}:")
             print(f"  clip-lab app --model {folder}")

@@ -153,11 +153,30 @@ def test_train_takes_no_numbers_of_zero_or_less(capsys, option):
     assert "number greater than 0" in capsys.readouterr().err
 
 
-def test_train_refuses_to_overwrite_and_to_resume_nothing(capsys, tmp_path):
-    status, _, err = run(
-        capsys, "train", "--data", "shapes", "--steps", "1", "--out", tmp_path, "--resume"
-    )
-    assert status == 2 and "no run to resume" in err
+def test_train_begins_goes_on_and_never_overwrites(capsys, tmp_path):
+    command = ["train", "--data", "shapes", "--steps", "1", "--batch-size", "4", "--out", tmp_path]
+    for more, expected in ((["--resume"], 0), (["--resume"], 0), ([], 2)):
+        status, _, err = run(capsys, *command, *more)
+        assert status == expected, err
+    assert "holds a run already" in err and "--resume" in err
+
+
+def test_train_says_what_it_lacks(capsys, tmp_path):
+    wrong = {
+        ("--data", "photos"): "--pictures FOLDER",
+        ("--data", str(tmp_path / "nothing.csv"), "--architecture", "ViT-B-32"): "nothing.csv",
+        ("--data", "captions.csv"): "--architecture ViT-B-32 for a new model",
+        ("--data", "shapes", "--architecture", "ViT-Z"): "no architecture “ViT-Z”",
+        ("--data", "shapes", "--architecture", "RN50", "--weights", "shapes"): "Give --weights",
+        ("--data", "shapes", "--keep-at", "0,ten"): "--keep-at takes steps",
+        ("--data", "shapes", "--measure-on", str(tmp_path / "no")): "no folder",
+        ("--data", "shapes", "--loss", "sigmoid"): "needs a model with a bias",
+        ("--data", "shapes", "--patch-dropout", "0.5"): "needs a Vision Transformer",
+    }
+    for options, told in wrong.items():
+        out = tmp_path / "run"
+        status, _, err = run(capsys, "train", *options, "--steps", "1", "--out", out)
+        assert status == 2 and told in err and "Traceback" not in err, (options, err)
 
 
 def test_info_shows_the_card(capsys, encoder, tmp_path):

@@ -310,9 +310,13 @@ def test_a_folder_that_can_not_be_written_is_a_sentence(encoder, tmp_path):
 
 def test_a_run_is_not_resumed_as_another(encoder, tmp_path):
     train(encoder, FourColours(), TrainConfig(steps=3, workers=0), tmp_path)
-    other = TrainConfig(steps=3, workers=0, learning_rate=0.5, weight_decay=0.0)
+    other = TrainConfig(steps=3, workers=0, learning_rate=0.5, weight_decay=0.0, pieces=2)
     with pytest.raises(LabError, match=r"learning_rate was 0.001, is 0.5, weight_decay was 0.2"):
         train(encoder, FourColours(), other, tmp_path, resume=True)
+    small, large = (ShapesPairs(batch_size=size, size=32) for size in (4, 6))
+    train(encoder, small, TrainConfig(steps=1, workers=0), tmp_path / "shapes")
+    with pytest.raises(LabError, match="data_batch_size was 4, is 6"):
+        train(encoder, large, TrainConfig(steps=1, workers=0), tmp_path / "shapes", resume=True)
 
 
 def test_float16_scales_its_gradients_and_resumes_to_the_same_bits(encoder, tmp_path):

@@ -60,7 +60,7 @@ def train(
     `config.measure_every` steps and at the end; what it returns joins the log. Raises LabError for
     a loss that is not finite, data that can't be had, a folder that can't be written.
     """
-    run = _Run(encoder, config, folder, resume, measure)
+    run = _Run(encoder, data, config, folder, resume, measure)
     start = run.progress.step
     batches = load_batches(data.part(rank(), world()), encoder.tokenizer, start, config.workers)
     dropout = patch_dropout(encoder.model, config.patch_dropout)
@@ -84,6 +84,7 @@ class _Run:
     def __init__(
         self,
         encoder: DualEncoder,
+        data: Pairs,
         config: TrainConfig,
         folder: Path,
         resume: bool,
@@ -101,7 +102,7 @@ class _Run:
         precision = choose_precision(encoder.device, config.precision)
         self.autocast = autocast(encoder.device, precision)
         self.scaler = grad_scaler(encoder.device, precision)
-        check_settings(folder, config, resume)
+        check_settings(folder, config, data, resume)
         self.progress = Progress()
         if resume:
             self.progress = load_state(folder, self.model, self.optimizer, self.scaler)
