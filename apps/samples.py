@@ -6,6 +6,7 @@ from functools import cache
 from PIL import Image
 
 from clip_lab.data.emoji_table import CELL, FILES, TRAINED_STYLES, emoji_table, texts
+from clip_lab.data.photos import photo_classes
 from clip_lab.data.shapes import ShapesPairs, shapes_test
 from clip_lab.preprocess import open_image
 
@@ -112,8 +113,21 @@ def shape_labels() -> dict[str, str]:
     }
 
 
+def photo_labels() -> dict[str, str]:
+    """Things that the photos model was trained on, their kinds, and things that it never saw."""
+    trained = [entry for entry in photo_classes() if not entry.held_out]
+    kinds = dict.fromkeys(entry.at("kind")[0] for entry in trained)
+    return {
+        "kinds of things": "\n".join(kinds),
+        "everything trained on": "\n".join(entry.name for entry in trained),
+        "never trained on": "\n".join(e.name for e in photo_classes() if e.held_out),
+    }
+
+
 def starting_point(model_name: str) -> tuple[list[Sample], dict[str, str]]:
     """Samples and lists of labels of the kind that a model was trained on."""
     if model_name == "shapes":
         return shape_samples(), shape_labels()
+    if model_name == "photos":  # no photograph comes with the lab: bring your own
+        return emoji_samples(marked=False), photo_labels()
     return emoji_samples(marked=model_name == "emoji"), emoji_labels()
