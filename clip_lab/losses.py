@@ -87,9 +87,10 @@ def tiled_info_nce(
     tiles computed again for the gradient: memory grows with N, not with N² (as in Inf-CL, Cheng et
     al. 2024, arXiv 2410.17243).
     """
-    rows, columns = _LogSums.apply(image_vectors, text_vectors, logit_scale, tile)
-    right = logit_scale.exp() * own_cosines(image_vectors, text_vectors, groups).mean()
-    return (rows.mean() + columns.mean()) / 2 - right
+    rows, columns, right = _LogSums.apply(image_vectors, text_vectors, logit_scale, tile)
+    if groups is not None:
+        right = own_cosines(image_vectors, text_vectors, groups)
+    return (rows.mean() + columns.mean()) / 2 - logit_scale.exp() * right.mean()
 
 
 def one_way(
@@ -105,7 +106,7 @@ def one_way(
     `own` is the group of each query. It is what one process of many computes, for the rows that it
     holds against everyone's.
     """
-    rows, _ = _LogSums.apply(queries, candidates, logit_scale, tile, False)
+    rows, _, _ = _LogSums.apply(queries, candidates, logit_scale, tile, False)
     numbers, members = groups.unique(return_inverse=True)
     means = _group_means(candidates, members, len(numbers))
     right = (queries * means[torch.searchsorted(numbers, own)]).sum(dim=1)
@@ -113,13 +114,12 @@ def one_way(
 
 
 def own_cosines(
-    image_vectors: Vectors, text_vectors: Vectors, groups: Groups | None
+    image_vectors: Vectors, text_vectors: Vectors, groups: Groups
 ) -> Float[Tensor, " batch"]:
     """The mean cosine of each picture with the captions that are right for it."""
-    if groups is not None:
-        numbers, members = groups.unique(return_inverse=True)
-        text_vectors = _group_means(text_vectors, members, len(numbers))[members]
-    return (image_vectors * text_vectors).sum(dim=1)
+    numbers, members = groups.unique(return_inverse=True)
+    means = _group_means(text_vectors, members, len(numbers))
+    return torch.einsum("nd,nd->n", image_vectors, means[members])
 
 
 def _group_means(
@@ -133,13 +133,15 @@ class _LogSums(torch.autograd.Function):
     """log Σ exp of every row and every column of ℓ = exp(logit_scale) · Q Cᵀ, tile by tile.
 
     The derivative of a log-sum-exp is its softmax: from the sums that `forward` keeps, any tile of
-    the softmax can be computed again, and its share of the gradients added up.
+    the softmax can be computed again, and its share of the gradients added up. With `both`, also
+    the cosine of each query with the candidate of its own row, so that nothing as large as the
+    vectors is held for that alone.
     """
 
     @staticmethod
     def forward(
         ctx: Any, queries: Tensor, candidates: Tensor, logit_scale: Tensor, tile: int, both=True
-    ) -> tuple[Tensor, Tensor | None]:
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         rows = queries.new_full((len(queries),), -torch.inf)
         columns = queries.new_full((len(candidates),), -torch.inf) if both else None
         for i, j, logits in _tiles(queries, candidates, logit_scale, tile):
@@ -148,11 +150,12 @@ class _LogSums(torch.autograd.Function):
                 columns[j] = torch.logaddexp(columns[j], logits.logsumexp(dim=0))
         ctx.save_for_backward(queries, candidates, logit_scale, rows, columns)
         ctx.tile = tile
-        return rows, columns
+        ctx.set_materialize_grads(False)
+        return rows, columns, torch.einsum("nd,nd->n", queries, candidates) if both else None
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> tuple[Tensor | None, ...]:
-        for_rows, for_columns = gradients
+        for_rows, for_columns, for_pairs = gradients
         queries, candidates, logit_scale, rows, columns = ctx.saved_tensors
         for_queries, for_candidates = torch.zeros_like(queries), torch.zeros_like(candidates)
         for_scale = torch.zeros_like(logit_scale)
@@ -163,14 +166,19 @@ class _LogSums(torch.autograd.Function):
             for_queries[i].addmm_(share, candidates[j])
             for_candidates[j].addmm_(share.T, queries[i])
             for_scale += (share.mul_(logits)).sum()
-        scale = logit_scale.exp()
-        return for_queries * scale, for_candidates * scale, for_scale, None, None
+        for_queries.mul_(logit_scale.exp())
+        for_candidates.mul_(logit_scale.exp())
+        if for_pairs is not None:
+            for_queries.addcmul_(candidates, for_pairs[:, None])
+            for_candidates.addcmul_(queries, for_pairs[:, None])
+        return for_queries, for_candidates, for_scale, None, None
 
 
 def _tiles(queries: Tensor, candidates: Tensor, logit_scale: Tensor, tile: int):
     """Row slice, column slice and logits of each tile × tile piece of the matrix."""
-    scaled = queries * logit_scale.exp()
     for i in range(0, len(queries), tile):
+        rows = slice(i, i + tile)
+        scaled = queries[rows] * logit_scale.exp()
         for j in range(0, len(candidates), tile):
-            rows, columns = slice(i, i + tile), slice(j, j + tile)
-            yield rows, columns, scaled[rows] @ candidates[columns].T
+            columns = slice(j, j + tile)
+            yield rows, columns, scaled @ candidates[columns].T

@@ -24,7 +24,9 @@ def test_every_make_target_exists():
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
 
 
-@pytest.mark.parametrize("script", ["readme_models.py", "speed_table.py", "scale_costs.py"])
+@pytest.mark.parametrize(
+    "script", ["readme_models.py", "speed_table.py", "scale_costs.py", "training_table.py"]
+)
 def test_tables_are_level_with_cards_and_results(script):
     command = [sys.executable, ROOT / "scripts" / script, "--check"]
     result = subprocess.run(command, capture_output=True, text=True)

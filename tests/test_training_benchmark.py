@@ -80,9 +80,8 @@ def test_the_peak_counts_what_was_let_go_again():
     assert memory.peak_extra(lambda: torch.ones(10).sum()) < 5e6
 
 
-def test_a_matrix_without_room_is_left_out_and_the_tiles_are_not(
-    monkeypatch, without_open_clip, in_this_process
-):
+def test_a_matrix_without_room_is_left_out_and_the_tiles_are_not(monkeypatch, without_open_clip):
+    monkeypatch.setattr(loss, "in_fresh_process", lambda *_: 1_000_000)
     monkeypatch.setattr(loss, "available", lambda device: 10_000_000)
     monkeypatch.setattr(loss, "PATIENCE", 0)
     found = loss.loss_part(2, (256, 1024))["pairs"]

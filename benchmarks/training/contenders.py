@@ -1,7 +1,7 @@
 """The two: a whole training step as each project's own loop takes it, from the same weights.
 
-Forward, loss, backward, the gradient cut to length 1, AdamW, the clamp on the scale; the same groups
-of weights decay. Both are given pictures that are normalised already, and padded tokens.
+Forward, loss, backward, the gradient cut to length 1, AdamW, the clamp on the scale; the same
+weights decay. Both are given pictures that are normalised already, and padded tokens.
 """
 
 import json
@@ -30,8 +30,8 @@ from tests.peers import import_open_clip
 OURS, THEIRS = "clip_lab", "open_clip"
 LEARNING_RATE, WEIGHT_DECAY, CLIP_NORM = 1e-5, 0.2, 1.0
 
-TEXT = TextConfig(width=64, layers=1)
-TINY = Model("tiny", CLIPConfig(32, ViTConfig(32, 16, 64, 1), TEXT, "gelu"), 8)
+TINY_TEXT = TextConfig(width=16, layers=1, head_width=16)
+TINY = Model("tiny", CLIPConfig(16, ViTConfig(32, 16, 16, 1, 16), TINY_TEXT, "gelu"), 8)
 
 
 class Contender(Protocol):
@@ -58,7 +58,8 @@ class Ours:
         config = TrainConfig(steps=1, precision=precision, pieces=pieces, compile=compiled)
         self.model, self.pieces = prepare(fresh(model.config).to(device), config), pieces
         self.optimizer = adamw(self.model, LEARNING_RATE, WEIGHT_DECAY)
-        self.device, self.length = torch.device(device), 0.0
+        self.device = torch.device(device)
+        self.length: Tensor | float = 0.0
         self.autocast = autocast(self.device, precision)
         self.scaler = grad_scaler(self.device, precision)
         self.towers = Towers(self.model)
@@ -102,7 +103,8 @@ class Theirs:
         self.model.load_state_dict(translated, strict=True)
         self.loss = open_clip.loss.ClipLoss()
         self.autocast = autocast(torch.device(device), precision)
-        self.optimizer, self.length = _their_adamw(self.model), torch.zeros(())
+        self.optimizer = _their_adamw(self.model)
+        self.length: Tensor | float = 0.0
 
     def step(self, batch: TokenBatch) -> Tensor:
         self.optimizer.zero_grad()

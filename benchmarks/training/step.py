@@ -34,7 +34,10 @@ def step_part(rounds: int, models: tuple[Model, ...] = MODELS) -> Record:
 
 def _measured(model: Model, precision: str, rounds: int) -> Record:
     peaks = {name: in_fresh_process(peak_of_steps, name, model, precision) for name in kinds()}
-    learned, running = batch(model), {name: kind(model, precision) for name, kind in kinds().items()}
+    learned, running = (
+        batch(model),
+        {name: kind(model, precision) for name, kind in kinds().items()},
+    )
     result: Record = {"captions": caption_record(learned.tokens)}
     result["first_loss"] = {name: c.step(learned).item() for name, c in running.items()}
     result["first_gradient_length"] = {name: float(c.length) for name, c in running.items()}

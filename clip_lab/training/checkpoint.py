@@ -70,9 +70,11 @@ def load_state(
     step = int(tensors["step"])
     for name, parameter in model.named_parameters():
         if f"exp_avg/{name}" in tensors:
-            state: dict[str, Tensor] = {"step": torch.tensor(float(step))}
+            state: dict[str, Tensor] = {"step": torch.tensor(float(step), device=parameter.device)}
             for moment in MOMENTS:
-                state[moment] = tensors[f"{moment}/{name}"].to(parameter.device)
+                # Laid out in memory as its parameter: the fused AdamW walks through both at once.
+                stored = tensors[f"{moment}/{name}"]
+                state[moment] = torch.empty_like(parameter, requires_grad=False).copy_(stored)
             optimizer.state[parameter] = state
     scaled = {name: value.item() for name, value in _under("scaler/", tensors).items()}
     if scaled and scaler.is_enabled():

@@ -32,7 +32,7 @@ def adamw(
         for decay, chosen in ((weight_decay, _matrices(own)), (0.0, _vectors(own))):
             if chosen:
                 groups.append({"params": chosen, "weight_decay": decay, "rate": rate})
-    return torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.98), eps=1e-6)
+    return torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.98), eps=1e-6, fused=True)
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
