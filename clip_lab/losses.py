@@ -89,7 +89,7 @@ def tiled_info_nce(
     """
     rows, columns, right = _LogSums.apply(image_vectors, text_vectors, logit_scale, tile)
     if groups is not None:
-        right = own_cosines(image_vectors, text_vectors, groups)
+        right = own_cosines(image_vectors, text_vectors, groups, groups)
     return (rows.mean() + columns.mean()) / 2 - logit_scale.exp() * right.mean()
 
 
@@ -107,26 +107,20 @@ def one_way(
     holds against everyone's.
     """
     rows, _, _ = _LogSums.apply(queries, candidates, logit_scale, tile, False)
-    numbers, members = groups.unique(return_inverse=True)
-    means = _group_means(candidates, members, len(numbers))
-    right = (queries * means[torch.searchsorted(numbers, own)]).sum(dim=1)
-    return rows - logit_scale.exp() * right
+    return rows - logit_scale.exp() * own_cosines(queries, candidates, own, groups)
 
 
 def own_cosines(
-    image_vectors: Vectors, text_vectors: Vectors, groups: Groups
-) -> Float[Tensor, " batch"]:
-    """The mean cosine of each picture with the captions that are right for it."""
-    numbers, members = groups.unique(return_inverse=True)
-    means = _group_means(text_vectors, members, len(numbers))
-    return torch.einsum("nd,nd->n", image_vectors, means[members])
-
-
-def _group_means(
-    vectors: Vectors, members: Groups, count: int
-) -> Float[Tensor, "groups embed_dim"]:
-    sums = torch.zeros(count, vectors.shape[1], dtype=vectors.dtype, device=vectors.device)
-    return sums.index_add(0, members, vectors) / members.bincount(minlength=count)[:, None]
+    queries: Float[Tensor, "queries embed_dim"],
+    candidates: Float[Tensor, "candidates embed_dim"],
+    own: Int[Tensor, " queries"],
+    groups: Int[Tensor, " candidates"],
+) -> Float[Tensor, " queries"]:
+    """The mean cosine of each query with the candidates of its group: that with their mean."""
+    numbers, members, counts = groups.unique(return_inverse=True, return_counts=True)
+    sums = candidates.new_zeros(len(numbers), candidates.shape[1])
+    means = sums.index_add(0, members, candidates) / counts[:, None]
+    return torch.einsum("nd,nd->n", queries, means[torch.searchsorted(numbers, own)])
 
 
 class _LogSums(torch.autograd.Function):

@@ -205,9 +205,11 @@ def measurement(options: argparse.Namespace) -> Callable[[Any], dict[str, Any]] 
     if options.measure_on:
         return _measurement_on(options.measure_on)
     if options.data == "photos":
+        from clip_lab.data.photos import read_photos
         from clip_lab.evaluation import photos
 
-        return lambda encoder: photos.quick_look(encoder, Path(options.pictures))
+        pictures = read_photos(Path(options.pictures), "val")
+        return lambda encoder: photos.quick_look(encoder, pictures)
     if options.data in BUILT_IN:
         from clip_lab import evaluation
 

@@ -172,7 +172,8 @@ def test_a_batch_larger_than_the_collection_is_told(folder):
 def test_the_model_s_test_sees_each_thing_among_its_own(folder):
     encoder = load("shapes", "cpu")
     trained, never = (
-        tests_of_photos.things(encoder, folder, held_out, ("{}",)) for held_out in (False, True)
+        tests_of_photos.things(encoder, read_photos(folder, "val"), held_out, ("{}",))
+        for held_out in (False, True)
     )
     assert (trained.pictures, trained.classes, never.pictures, never.classes) == (180, 180, 20, 20)
 

@@ -122,16 +122,16 @@ def draw_outlines(batch: Premultiplied, generator: Generator) -> Premultiplied:
     count = len(batch)
     which = torch.rand(count, generator=generator)
     thickness = 1 + (which > 0.35).int() + (which > 0.8).int()  # 3 pixels swallow small details
-    threshold = _uniform(generator, (count, 1, 1, 1), 0.15, 0.5)
+    threshold = uniform(generator, (count, 1, 1, 1), 0.15, 0.5)
     edges = torch.empty_like(batch[:, :1])
     for pixels in (1, 2, 3):
         of_this = (thickness == pixels).nonzero()[:, 0]
         if len(of_this):
             edges[of_this] = _edges(batch[of_this], pixels)
     line = ((edges - threshold) / 0.15).clamp_(0, 1)  # (B, 1, H, W), soft over a range of 0.15
-    ink = _uniform(generator, (count, 1, 1, 1), 0.0, 0.2)
-    paler = _uniform(generator, (count, 1, 1, 1), 0.0, 1.0) ** 3
-    fills = batch[:, :3] + paler * _luminance(batch[:, :3]).sqrt() * (batch[:, 3:] - batch[:, :3])
+    ink = uniform(generator, (count, 1, 1, 1), 0.0, 0.2)
+    paler = uniform(generator, (count, 1, 1, 1), 0.0, 1.0) ** 3
+    fills = batch[:, :3] + paler * luminance(batch[:, :3]).sqrt() * (batch[:, 3:] - batch[:, :3])
     colours = fills * (1 - line) + ink * line
     return torch.cat([colours, torch.maximum(batch[:, 3:], line)], dim=1)
 
@@ -152,7 +152,7 @@ def flatten(batch: Premultiplied, generator: Generator) -> Premultiplied:
     """Few levels a channel, 3 to 6: prepares for limited palettes and flat fills."""
     count = len(batch)
     steps = torch.randint(2, 6, (count, 1, 1, 1), generator=generator).float()
-    offset = _uniform(generator, (count, 3, 1, 1), -0.3, 0.3)
+    offset = uniform(generator, (count, 3, 1, 1), -0.3, 0.3)
     alpha = batch[:, 3:]
     colours = F.avg_pool2d(batch, 3, stride=1, padding=1)  # evens out shading and noise
     colours = colours[:, :3] / colours[:, 3:].clamp_min(1e-3)
@@ -172,10 +172,10 @@ def recolour(batch: Premultiplied, generator: Generator) -> Premultiplied:
     mixing = torch.eye(3) + 0.25 * torch.randn(count, 3, 3, generator=generator)
     mixing = mixing / mixing.sum(-1, keepdim=True).clamp_min(0.3)
     to_grey = torch.tensor(LUMINANCE).expand(3, 3)
-    saturation = _uniform(generator, (count, 1, 1), 0.4, 1.6)
+    saturation = uniform(generator, (count, 1, 1), 0.4, 1.6)
     mixing = mixing @ (saturation * torch.eye(3) + (1 - saturation) * to_grey)  # (B, 3, 3)
-    contrast = _uniform(generator, (count, 1, 1, 1), 0.7, 1.3)
-    middle = _uniform(generator, (count, 1, 1, 1), 0.3, 0.7)
+    contrast = uniform(generator, (count, 1, 1, 1), 0.7, 1.3)
+    middle = uniform(generator, (count, 1, 1, 1), 0.3, 0.7)
     colours, alpha = batch[:, :3], batch[:, 3:]
     mixed = (mixing @ colours.flatten(2)).view_as(colours)
     mixed = contrast * mixed + (1 - contrast) * middle * alpha
@@ -184,11 +184,14 @@ def recolour(batch: Premultiplied, generator: Generator) -> Premultiplied:
 
 def grey(batch: Premultiplied, generator: Generator) -> Premultiplied:
     """No colour at all: prepares for black-and-white drawings."""
-    colours = _luminance(batch[:, :3]).expand(-1, 3, -1, -1)
+    colours = luminance(batch[:, :3]).expand(-1, 3, -1, -1)
     return torch.cat([colours, batch[:, 3:]], dim=1)
 
 
-def _luminance(colours: Tensor) -> Tensor:
+def luminance(
+    colours: Float[Tensor, "batch 3 height width"],
+) -> Float[Tensor, "batch 1 height width"]:
+    """How bright each pixel is to the eye."""
     return (colours * torch.tensor(LUMINANCE).view(1, 3, 1, 1)).sum(1, keepdim=True)
 
 
@@ -198,11 +201,11 @@ def _luminance(colours: Tensor) -> Tensor:
 def move(batch: Premultiplied, generator: Generator, settings: Augmentation) -> Premultiplied:
     """Scales, turns, shears and shifts: prepares for margins and for another artist's layout."""
     count = len(batch)
-    scale = _uniform(generator, (count,), *settings.scale)
-    angle = _uniform(generator, (count,), -1.0, 1.0) * math.radians(settings.rotation)
-    shear = _uniform(generator, (count,), -settings.shear, settings.shear)
+    scale = uniform(generator, (count,), *settings.scale)
+    angle = uniform(generator, (count,), -1.0, 1.0) * math.radians(settings.rotation)
+    shear = uniform(generator, (count,), -settings.shear, settings.shear)
     room = (1 - scale).clamp_min(0) + 2 * settings.shift  # the picture is 2 wide in grid units
-    shift = _uniform(generator, (count, 2), -1.0, 1.0) * room[:, None]
+    shift = uniform(generator, (count, 2), -1.0, 1.0) * room[:, None]
     cos, sin = angle.cos() / scale, angle.sin() / scale
     # grid_sample asks where each pixel of the result comes from, hence 1 / scale
     matrix = torch.stack([cos, -sin + shear * cos, sin, cos + shear * sin], dim=-1).view(-1, 2, 2)
@@ -216,7 +219,7 @@ def blur(batch: Premultiplied, generator: Generator) -> Premultiplied:
     """Softens by a half-size copy: prepares for small, enlarged and out-of-focus pictures."""
     half = F.avg_pool2d(batch, 2, ceil_mode=True)
     soft = F.interpolate(half, batch.shape[-2:], mode="bilinear", align_corners=False)
-    amount = _uniform(generator, (len(batch), 1, 1, 1), 0.3, 1.0)
+    amount = uniform(generator, (len(batch), 1, 1, 1), 0.3, 1.0)
     return batch + amount * (soft - batch)
 
 
@@ -225,7 +228,7 @@ def background(white: Float[Tensor, "batch 3 size size"], generator: Generator) 
     count, _, height, width = white.shape
     kind: Int[Tensor, " batch"] = torch.randint(0, 3, (count,), generator=generator)
     # coarse grids of colours, enlarged: 1 colour, one at each of 4 corners, or 6 x 6 of noise
-    depth = _uniform(generator, (count, 1, 1, 1), 0.0, 1.0) ** 1.5  # pale more often than deep
+    depth = uniform(generator, (count, 1, 1, 1), 0.0, 1.0) ** 1.5  # pale more often than deep
     base = 1 - depth * torch.rand(count, 3, 1, 1, generator=generator)
     corners = 1 - depth * torch.rand(count, 3, 2, 2, generator=generator)
     noise = base + 0.3 * depth * torch.randn(count, 3, 6, 6, generator=generator)
@@ -239,5 +242,6 @@ def background(white: Float[Tensor, "batch 3 size size"], generator: Generator) 
     return ground.clamp_(0, 1)
 
 
-def _uniform(generator: Generator, shape: tuple[int, ...], low: float, high: float) -> Tensor:
+def uniform(generator: Generator, shape: tuple[int, ...], low: float, high: float) -> Tensor:
+    """Numbers drawn evenly between two bounds."""
     return low + (high - low) * torch.rand(shape, generator=generator)

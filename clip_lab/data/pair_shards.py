@@ -27,7 +27,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from clip_lab.data.file_pairs import Row, Source
-from clip_lab.data.webdataset import LARGEST, PICTURES, StrictHeader
+from clip_lab.data.webdataset import LARGEST, PICTURES, StrictHeader, name_of
 from clip_lab.errors import LabError
 from clip_lab.files import write_whole
 
@@ -132,13 +132,6 @@ def _notes(shards: Sequence[Shard]) -> Iterator[str]:
 
 
 # -- a sample -------------------------------------------------------------------------------------
-
-
-def name_of(member: tarfile.TarInfo) -> tuple[str, str]:
-    """Key and ending: the name up to its base's first dot, and what follows (WebDataset's rule)."""
-    folder, slash, base = member.name.rpartition("/")
-    key, _, end = base.partition(".")
-    return folder + slash + key, end.lower()
 
 
 def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Generator, Tensor
 
-from clip_lab.data.augment import LUMINANCE
+from clip_lab.data.augment import luminance, uniform
 
 SMALLEST = 0.3  # of the picture's area that a crop keeps at least
 CLOSE_UP = 0.5  # a crop of less than this is called one
@@ -40,7 +40,7 @@ def augment_photos(
         named[i].append("close-up")
     batch = jitter(batch, generator)
     for name, (chance, least, most) in LIGHT.items():
-        some(name, chance, lambda part, a=least, b=most: part * _uniform(generator, part, a, b))
+        some(name, chance, lambda part, a=least, b=most: part * _each(generator, part, a, b))
     some("black and white", CHANCES["black and white"], grey)
     some("blurry", CHANCES["blurry"], lambda part: shrink(part, 3))
     some("low resolution", CHANCES["low resolution"], lambda part: shrink(part, 2))
@@ -74,17 +74,16 @@ def jitter(
     batch: Float[Tensor, "batch 3 size size"], generator: Generator
 ) -> Float[Tensor, "batch 3 size size"]:
     """Another light and another camera: a little more or less brightness, contrast, saturation."""
-    batch = batch * _uniform(generator, batch, 0.8, 1.2)
+    batch = batch * _each(generator, batch, 0.8, 1.2)
     mean = batch.mean(dim=(1, 2, 3), keepdim=True)
-    batch = mean + (batch - mean) * _uniform(generator, batch, 0.8, 1.2)
+    batch = mean + (batch - mean) * _each(generator, batch, 0.8, 1.2)
     plain = grey(batch)
-    return plain + (batch - plain) * _uniform(generator, batch, 0.6, 1.4)
+    return plain + (batch - plain) * _each(generator, batch, 0.6, 1.4)
 
 
 def grey(batch: Float[Tensor, "batch 3 size size"]) -> Float[Tensor, "batch 3 size size"]:
     """Its luminance alone."""
-    weights = torch.tensor(LUMINANCE).view(1, 3, 1, 1)
-    return (batch * weights).sum(dim=1, keepdim=True).expand_as(batch)
+    return luminance(batch).expand_as(batch)
 
 
 def shrink(
@@ -95,6 +94,6 @@ def shrink(
     return F.interpolate(small, batch.shape[-2:], mode="bilinear", align_corners=False)
 
 
-def _uniform(generator: Generator, like: Tensor, low: float, high: float) -> Tensor:
+def _each(generator: Generator, batch: Tensor, low: float, high: float) -> Tensor:
     """One number a picture."""
-    return low + (high - low) * torch.rand(len(like), 1, 1, 1, generator=generator)
+    return uniform(generator, (len(batch), 1, 1, 1), low, high)

@@ -11,7 +11,6 @@ Twenty classes, spread over the kinds, are never trained on: the zero-shot test.
 
 import csv
 import io
-import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -27,6 +26,7 @@ from torch import Tensor
 
 from clip_lab.data.batch import Batch, Pairs
 from clip_lab.data.photo_augment import augment_photos
+from clip_lab.data.webdataset import shard_files
 from clip_lab.errors import LabError
 
 TABLE = Path(__file__).parent / "files" / "photos" / "classes.csv"
@@ -124,26 +124,16 @@ def read_photos(folder: Path, part: str) -> Photos:
     number = {entry.wnid: i for i, entry in enumerate(photo_classes())}
     keys, cells, classes = [], [], []
     for shard in shards:
-        for key, data in _members(shard):
-            wnid = key.split("_")[0]
-            if wnid not in number:
-                raise LabError(f"{key} in {shard.name} is of none of the 200 classes.")
-            keys.append(key)
-            classes.append(number[wnid])
-            cells.append(_decode(data, f"{key} in {shard.name}"))
+        with shard.open("rb") as stream:
+            for key, _, data in shard_files(stream, shard.name, str(folder)):
+                wnid = key.split("_")[0]
+                if wnid not in number:
+                    raise LabError(f"{key} in {shard.name} is of none of the 200 classes.")
+                keys.append(key)
+                classes.append(number[wnid])
+                cells.append(_decode(data, f"{key} in {shard.name}"))
     pictures = torch.from_numpy(np.stack(cells)).permute(0, 3, 1, 2).contiguous()
     return Photos(pictures, torch.tensor(classes), keys)
-
-
-def _members(shard: Path) -> Iterator[tuple[str, bytes]]:
-    try:
-        with tarfile.open(shard) as archive:
-            for member in archive:
-                file = archive.extractfile(member)
-                if file is not None:
-                    yield Path(member.name).stem, file.read()
-    except (tarfile.TarError, OSError, EOFError) as error:
-        raise LabError(f"“{shard}” is damaged ({error}). Fetch it again.") from error
 
 
 def _decode(data: bytes, name: str) -> UInt8[np.ndarray, "64 64 3"]:

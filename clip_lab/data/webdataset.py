@@ -138,7 +138,7 @@ def _samples(root: str, shards: int, classes: int | None) -> Iterator[Sample]:
         if stream is None:
             raise LabError(f"{shard} of “{root}” is missing: there should be {shards} shards.")
         with stream:
-            for key, files in groupby(_files(stream, shard, root), key=lambda file: file[0]):
+            for key, files in groupby(shard_files(stream, shard, root), key=lambda file: file[0]):
                 yield _sample(f"{key} in {shard}", {end: data for _, end, data in files}, classes)
 
 
@@ -159,24 +159,27 @@ class StrictHeader(tarfile.TarInfo):
             raise tarfile.ReadError(f"{error} at byte {archive.offset:,}") from error
 
 
-def _files(stream: BufferedIOBase, shard: str, root: str) -> Iterator[tuple[str, str, bytes]]:
-    """Key, ending and content of each file in a shard that belongs to a sample.
+def name_of(member: tarfile.TarInfo) -> tuple[str, str]:
+    """Key and ending: the name up to its base's first dot, and what follows (WebDataset's rule)."""
+    folder, slash, base = member.name.rpartition("/")
+    key, _, end = base.partition(".")
+    return folder + slash + key, end.lower()
 
-    The key is the name up to the first dot, folder included, as the WebDataset library has it.
-    """
+
+def shard_files(stream: BufferedIOBase, shard: str, root: str) -> Iterator[tuple[str, str, bytes]]:
+    """Key, ending and content of each file in a shard that belongs to a sample."""
     last = "its start"
     try:
         with tarfile.open(fileobj=stream, mode="r|", tarinfo=StrictHeader) as archive:
             for member in archive:
-                folder, slash, base = member.name.rpartition("/")
-                key, _, end = base.partition(".")
-                last = folder + slash + key
-                if not key or not member.isfile() or end.lower() not in (*PICTURES, "cls", "txt"):
+                last, end = name_of(member)
+                nameless = not last or last.endswith("/")
+                if nameless or not member.isfile() or end not in (*PICTURES, "cls", "txt"):
                     continue
                 if member.size > LARGEST:
                     raise LabError(f"{member.name} in {shard} is too big for a picture.")
                 content = archive.extractfile(member)
-                yield last, end.lower(), content.read() if content else b""
+                yield last, end, content.read() if content else b""
     except (tarfile.TarError, OSError, EOFError, HTTPException) as error:
         raise LabError(
             f"{shard} of “{root}” is damaged or cut short after {last} ({error}). Fetch it again."

@@ -12,6 +12,14 @@ from clip_lab.dual_encoder import DualEncoder
 from clip_lab.zero_shot import ZeroShotClassifier
 
 
+def wilson(share: float, number: int, z: float = 1.96) -> tuple[float, float]:
+    """The 95 % interval of a share of so many independent trials (Wilson 1927)."""
+    n, p = number, share
+    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
 @dataclass(frozen=True)
 class Accuracy:
     """Shares of pictures, 0 to 1, whose own label came first, or among the first five."""
@@ -32,12 +40,9 @@ class Accuracy:
         """What guessing gives for top-1."""
         return 1 / self.classes
 
-    def interval(self, z: float = 1.96) -> tuple[float, float]:
-        """Wilson's 95 % interval of top-1, for pictures drawn at random (Wilson 1927)."""
-        n, p = self.pictures, self.top1
-        centre = (p + z * z / (2 * n)) / (1 + z * z / n)
-        half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-        return max(0.0, centre - half), min(1.0, centre + half)
+    def interval(self) -> tuple[float, float]:
+        """Top-1's 95 % interval, for pictures drawn at random."""
+        return wilson(self.top1, self.pictures)
 
     def to_dict(self) -> dict[str, Any]:
         """As a model card has it."""

@@ -1,14 +1,19 @@
 """The emoji model's three tests: another artist's hand, things never seen, another language."""
 
 import re
+from functools import cache
 from typing import Any
 
 from clip_lab.data.captions import COMMAS
 from clip_lab.data.emoji import EmojiTest, emoji_test
 from clip_lab.data.emoji_table import TRAINED_STYLES, emoji_table, languages, texts
 from clip_lab.dual_encoder import DualEncoder
-from clip_lab.evaluation.accuracy import Accuracy, zero_shot_accuracy, zero_shot_ranks
-from clip_lab.evaluation.classification import class_ranks
+from clip_lab.evaluation.accuracy import (
+    Accuracy,
+    rank_of_target,
+    zero_shot_accuracy,
+    zero_shot_ranks,
+)
 from clip_lab.file_tokenizer import FileTokenizer
 from clip_lab.tokenizer import Tokenizer
 from clip_lab.training.recipes import emoji_corpus
@@ -40,7 +45,7 @@ def by_familiarity(encoder: DualEncoder, style: str) -> dict[str, Accuracy]:
 
     A word never said has no meaning to the text tower: such a name can be right by chance alone.
     """
-    heard = {word for text in emoji_corpus(languages()) for word in words_of(text)}
+    heard = words_heard()
     test = emoji_test(style, "heldout")
     shares = [
         sum(w in heard for w in words_of(label)) / len(words_of(label)) for label in test.labels
@@ -54,6 +59,12 @@ def by_familiarity(encoder: DualEncoder, style: str) -> dict[str, Accuracy]:
         )
         for kind in ("every word", "some words", "no word")
     }
+
+
+@cache
+def words_heard() -> frozenset[str]:
+    """Every word that training may say, in any language."""
+    return frozenset(word for text in emoji_corpus(languages()) for word in words_of(text))
 
 
 def words_of(text: str) -> list[str]:
@@ -121,7 +132,7 @@ def by_language(encoder: DualEncoder) -> dict[str, dict[str, float]]:
     accuracies: dict[str, Accuracy] = {}
     for language in languages():
         test = emoji_test(UNSEEN_STYLE, "seen", language)
-        ranks = class_ranks(
+        ranks = rank_of_target(
             vectors @ encoder.encode_texts(test.labels, truncate=True).T, test.targets
         )
         accuracies[language] = Accuracy.of_ranks(ranks, len(test.labels))

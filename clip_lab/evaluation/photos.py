@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from clip_lab.data.photos import ENSEMBLE, photo_classes, read_photos
+from clip_lab.data.photos import ENSEMBLE, Photos, photo_classes, read_photos
 from clip_lab.dual_encoder import DualEncoder
 from clip_lab.evaluation.accuracy import Accuracy, zero_shot_accuracy
 from clip_lab.evaluation.public import evaluate
@@ -16,7 +16,7 @@ BARE = ("{}",)
 
 def things(
     encoder: DualEncoder,
-    folder: Path,
+    photos: Photos,
     held_out: bool,
     templates: Sequence[str] = ENSEMBLE,
     described: bool = False,
@@ -28,7 +28,7 @@ def things(
     caption held says nothing to the text tower.
     """
     chosen = [i for i, entry in enumerate(photo_classes()) if entry.held_out == held_out]
-    photos = read_photos(folder, "val").of(lambda entry: entry.held_out == held_out)
+    photos = photos.of(lambda entry: entry.held_out == held_out)
     number = {place: i for i, place in enumerate(chosen)}
     targets = torch.tensor([number[place] for place in photos.classes.tolist()])
     entries = [photo_classes()[place] for place in chosen]
@@ -39,22 +39,23 @@ def things(
     return zero_shot_accuracy(encoder, photos.pictures.float() / 255, names, targets, templates)
 
 
-def quick_look(encoder: DualEncoder, folder: Path) -> dict[str, float]:
+def quick_look(encoder: DualEncoder, photos: Photos) -> dict[str, float]:
     """Top-1 of what was trained and of what never was."""
     return {
-        "trained": round(things(encoder, folder, False).top1, 4),
-        "never_trained": round(things(encoder, folder, True).top1, 4),
+        "trained": round(things(encoder, photos, False).top1, 4),
+        "never_trained": round(things(encoder, photos, True).top1, 4),
     }
 
 
 def figures(encoder: DualEncoder, folder: Path, cifar10: Path) -> dict[str, Any]:
     """Everything that the model card reports: by bare name and by the ensemble of prompts."""
+    photos = read_photos(folder, "val")
     result: dict[str, Any] = {"templates": list(ENSEMBLE)}
     for way, templates in (("bare_name", BARE), ("ensemble", ENSEMBLE)):
         result[way] = {
-            "trained": things(encoder, folder, False, templates).to_dict(),
-            "never_trained": things(encoder, folder, True, templates).to_dict(),
-            "never_trained_described": things(encoder, folder, True, templates, True).to_dict(),
+            "trained": things(encoder, photos, False, templates).to_dict(),
+            "never_trained": things(encoder, photos, True, templates).to_dict(),
+            "never_trained_described": things(encoder, photos, True, templates, True).to_dict(),
             "cifar10": evaluate(encoder, str(cifar10), templates).result.to_dict(),
         }
     return result

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from clip_lab.evaluation.accuracy import Accuracy
+from clip_lab.evaluation.accuracy import wilson
 
 KS = (1, 5, 10)
 BLOCK = 2**22  # scores held at a time: 16 MB, and a little for what is worked out from them
@@ -114,7 +114,7 @@ def _interval(
         queries = round(number / max(1.0, together / (number * recall * (1 - recall))))
     else:
         queries = len(owners.unique())
-    return Accuracy(recall, recall, max(1, queries), number).interval()
+    return wilson(recall, max(1, queries))
 
 
 def ranks_of_best(

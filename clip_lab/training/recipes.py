@@ -55,10 +55,6 @@ class Recipe:
         card |= {"does_not_know": self.unknown, "seed": seed}
         return DualEncoder(model, tokenizer, Preprocess(self.vision.image_size), name, card)
 
-    def data(self, batch_size: int, seed: int, folder: Path | None = None) -> Pairs:
-        """Its batches. Raises LabError where they need a folder of pictures and there is none."""
-        return self.pairs(batch_size, self.vision.image_size, seed, folder)
-
 
 def emoji_corpus(spoken: Sequence[str]) -> Iterator[str]:
     """Every name and keyword that training may say in these languages."""

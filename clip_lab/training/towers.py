@@ -80,13 +80,16 @@ def set_training(model: CLIP) -> None:
     """Into training mode, all but what is locked: a locked batch norm must not move either."""
     model.train()
     for tower in (model.visual, model.text):
-        if not any(parameter.requires_grad for parameter in tower.parameters()):
+        if _locked(tower):
             tower.train(False)
 
 
 def _no_gradient_if_locked(tower: nn.Module) -> contextlib.AbstractContextManager[None]:
-    locked = not any(parameter.requires_grad for parameter in tower.parameters())
-    return torch.no_grad() if locked else contextlib.nullcontext()
+    return torch.no_grad() if _locked(tower) else contextlib.nullcontext()
+
+
+def _locked(tower: nn.Module) -> bool:
+    return not any(parameter.requires_grad for parameter in tower.parameters())
 
 
 @contextlib.contextmanager
