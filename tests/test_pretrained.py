@@ -134,7 +134,7 @@ def test_a_tokenizer_of_another_size_is_refused(folder):
 
 
 def test_the_built_in_models_are_there_and_fit_in_the_package():
-    assert names() == ["emoji", "shapes"]
+    assert names() == ["emoji", "photos", "shapes"]
     for name in names():
         encoder = load(name, "cpu")
         assert {"trained_on", "command", "figures", "licence"} <= set(encoder.card)

@@ -4,6 +4,9 @@ import re
 from functools import cache
 from typing import Any
 
+import torch
+from torch.nn import functional as F
+
 from clip_lab.data.captions import COMMAS
 from clip_lab.data.emoji import EmojiTest, emoji_test
 from clip_lab.data.emoji_table import TRAINED_STYLES, emoji_table, languages, texts
@@ -36,8 +39,25 @@ def concepts_never_seen(
     held says nothing to the text tower; the keywords beside it do (as in Menon and Vondrick 2022).
     """
     test = emoji_test(style, "heldout", language)
-    labels = _descriptions(encoder.tokenizer, test, language) if described else test.labels
+    labels = _described(encoder.tokenizer, test, language) if described else test.labels
     return zero_shot_accuracy(encoder, test.pictures, labels, test.targets)
+
+
+def in_all_languages(
+    encoder: DualEncoder, style: str, split: str, described: bool = False
+) -> Accuracy:
+    """A label is the mean direction of its name's vectors in every language: an ensemble.
+
+    Where English has a word that training never said ("zebra"), another language may build the name
+    of words that it did say (Chinese: "spotted horse"). `described`: names with their keywords.
+    """
+    test = emoji_test(style, split)
+    summed = torch.zeros(len(test.labels), encoder.embed_dim)
+    for language in languages():
+        names = _described(encoder.tokenizer, test, language, 5 if described else 1)
+        summed += encoder.encode_texts(names, truncate=True)
+    scores = encoder.encode_images(test.pictures) @ F.normalize(summed, dim=-1).T
+    return Accuracy.of_ranks(rank_of_target(scores, test.targets), len(test.labels))
 
 
 def by_familiarity(encoder: DualEncoder, style: str) -> dict[str, Accuracy]:
@@ -72,18 +92,19 @@ def words_of(text: str) -> list[str]:
     return re.findall(r"\w+", text.lower())
 
 
-def _descriptions(
-    tokenizer: Tokenizer | FileTokenizer, test: EmojiTest, language: str
+def _described(
+    tokenizer: Tokenizer | FileTokenizer, test: EmojiTest, language: str, most: int = 5
 ) -> list[str]:
-    """Each label with the first keywords of the emoji that bears it: four, or as many as fit."""
+    """Each class by its name and first keywords in a language: so many, or as many as fit."""
     words, comma = texts(language), COMMAS.get(language, ", ")
     row_of = dict(zip(test.targets.tolist(), test.rows, strict=True))
     descriptions = []
     for i in range(len(test.labels)):
         known = words[emoji_table().rows[row_of[i]].hexcode]
-        tries = (comma.join(known[:number]) for number in (5, 4, 3, 2, 1))
+        tries = (comma.join(known[:number]) for number in range(most, 0, -1))
         room = tokenizer.context_length - 2
-        descriptions.append(next(text for text in tries if len(tokenizer.encode(text)) <= room))
+        fitting = (text for text in tries if len(tokenizer.encode(text)) <= room)
+        descriptions.append(next(fitting, known[0]))
     return descriptions
 
 
@@ -118,6 +139,12 @@ def figures(encoder: DualEncoder) -> dict[str, Any]:
         }
         for style, accuracy in zip(TRAINED_STYLES, concepts, strict=True):
             result[language][f"concepts_never_seen_{style}"] = accuracy.to_dict()
+    result["all_languages"] = {
+        "style_never_seen": in_all_languages(encoder, UNSEEN_STYLE, "seen").to_dict()
+    }
+    for name, described in (("concepts_never_seen", False), ("concepts_never_seen_described", True)):
+        parts = [in_all_languages(encoder, s, "heldout", described) for s in TRAINED_STYLES]
+        result["all_languages"][name] = _pooled(parts).to_dict()
     parts = [by_familiarity(encoder, style) for style in TRAINED_STYLES]
     result["en"]["concepts_never_seen_by_words_heard"] = {
         kind: _pooled([part[kind] for part in parts]).to_dict() for kind in parts[0]
