@@ -14,8 +14,10 @@ sys.path[:0] = [str(HERE / "_ext"), str(HERE.parent)]
 
 import clip_lab  # noqa: E402
 from clip_lab.course.build import book_notebook, write_all  # noqa: E402
+from clip_lab.experiments.report import draw_all, results  # noqa: E402
 
 write_all(book_notebook, HERE / "chapters")
+draw_all(results(), HERE / "evidence")  # the page's figures; the page itself is committed
 
 project = "CLIP Lab"
 author = "the CLIP Lab contributors"

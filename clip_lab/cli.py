@@ -7,6 +7,7 @@ from pathlib import Path
 
 from clip_lab.errors import LabError
 from clip_lab.eval_command import add_eval
+from clip_lab.experiment_command import add_experiment
 from clip_lab.model_options import MODEL_HELP, add_model_options, load_model, positive
 from clip_lab.models_command import add_models
 from clip_lab.train_command import add_blend, add_train
@@ -18,6 +19,7 @@ try:
   clip-lab search pictures/ "a red apple"           find pictures by words
   clip-lab train --data shapes --minutes 2          train a CLIP of your own
   clip-lab eval emoji path/to/wds_cifar10           measure a model on a public test set
+  clip-lab experiment run binding                   measure a claim about CLIP
   clip-lab lab                                      open the course in JupyterLab
 """
 
@@ -50,7 +52,8 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    for add in (_classify, _search, add_train, add_blend, add_eval, _app, _lab, add_models, _info):
+    trained = (add_train, add_blend, add_eval, add_experiment)
+    for add in (_classify, _search, *trained, _app, _lab, add_models, _info):
         add(commands)
     return parser
 

@@ -1,6 +1,6 @@
 """Measure a trained run and put it into the package as a built-in model, with its card.
 
-    clip-lab train --data emoji --steps 7000 --out runs/emoji
+    clip-lab train --data emoji --steps 5000 --out runs/emoji
     python scripts/publish_model.py runs/emoji emoji --command "clip-lab train --data emoji …"
 
 The weights are stored in 8 bits; the card's figures are measured on what is stored.

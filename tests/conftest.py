@@ -17,6 +17,8 @@ install_import_hook(
         "clip_lab.preprocess",
         "clip_lab.batching",
         "clip_lab.dual_encoder",
+        "clip_lab.heads",
+        "clip_lab.interpret",
         "clip_lab.zero_shot",
         "clip_lab.retrieval",
         "clip_lab.data",

@@ -25,7 +25,8 @@ def test_every_make_target_exists():
 
 
 @pytest.mark.parametrize(
-    "script", ["readme_models.py", "speed_table.py", "scale_costs.py", "training_table.py"]
+    "script",
+    ["readme_models.py", "speed_table.py", "scale_costs.py", "training_table.py", "evidence.py"],
 )
 def test_tables_are_level_with_cards_and_results(script):
     command = [sys.executable, ROOT / "scripts" / script, "--check"]

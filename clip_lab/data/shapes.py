@@ -69,11 +69,11 @@ class ShapesPairs(Pairs):
     def batch(self, step: int) -> Batch:
         """The pictures of batch number `step`, and a true caption for each."""
         scenes = self.scenes(step)
-        return Batch(draw(scenes, self.size), captions(scenes, _dice(self.seed, step)[1]))
+        return Batch(draw(scenes, self.size), captions(scenes, dice(self.seed, step)[1]))
 
     def scenes(self, step: int) -> Scenes:
         """What batch number `step` shows: every attribute, and the way to its masks."""
-        generator, _ = _dice(self.seed, step)
+        generator, _ = dice(self.seed, step)
         shares = torch.tensor([self.kinds.get(kind, 0.0) for kind in KINDS])
         chosen = torch.multinomial(shares, self.batch_size, replacement=True, generator=generator)
         counts = chosen.bincount(minlength=len(KINDS)).tolist()
@@ -102,7 +102,7 @@ def shapes_test(
     with `everything`, those of all trained-on combinations follow them, which is harder: a model
     that only recalls what it has seen would choose among those.
     """
-    generator, _ = _dice(seed, -1)
+    generator, _ = dice(seed, -1)
     held_out = held_out_table()
     parts = []
     for place in held_out.nonzero():
@@ -119,7 +119,7 @@ def shapes_test(
     )
 
 
-def _dice(seed: int, step: int) -> tuple[Generator, Random]:
+def dice(seed: int, step: int) -> tuple[Generator, Random]:
     """Random numbers for scenes and for words that depend on both numbers, and on nothing else."""
     # SeedSequence takes no negative numbers: -1, the test's step, is moved to 0.
     words = np.random.SeedSequence([seed, step + 1]).generate_state(2, np.uint64).tolist()

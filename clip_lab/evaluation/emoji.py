@@ -142,7 +142,10 @@ def figures(encoder: DualEncoder) -> dict[str, Any]:
     result["all_languages"] = {
         "style_never_seen": in_all_languages(encoder, UNSEEN_STYLE, "seen").to_dict()
     }
-    for name, described in (("concepts_never_seen", False), ("concepts_never_seen_described", True)):
+    for name, described in (
+        ("concepts_never_seen", False),
+        ("concepts_never_seen_described", True),
+    ):
         parts = [in_all_languages(encoder, s, "heldout", described) for s in TRAINED_STYLES]
         result["all_languages"][name] = _pooled(parts).to_dict()
     parts = [by_familiarity(encoder, style) for style in TRAINED_STYLES]

@@ -7,12 +7,14 @@ from clip_lab.dual_encoder import DualEncoder
 from clip_lab.evaluation.accuracy import Accuracy, zero_shot_accuracy
 
 
-def held_out_retrieval(encoder: DualEncoder, everything: bool = False, seed: int = 0) -> Accuracy:
+def held_out_retrieval(
+    encoder: DualEncoder, everything: bool = False, seed: int = 0, copies: int = 8
+) -> Accuracy:
     """Each picture finds its caption among those of all held-out combinations (of all: everything).
 
-    Pictures are drawn at the model's own size.
+    Pictures are drawn at the model's own size, `copies` of each combination.
     """
-    test = shapes_test(8, encoder.preprocess.size, seed, everything)
+    test = shapes_test(copies, encoder.preprocess.size, seed, everything)
     return zero_shot_accuracy(encoder, test.pictures, test.captions, test.targets)
 
 

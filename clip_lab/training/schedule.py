@@ -5,8 +5,6 @@ import math
 import torch
 from torch import nn
 
-from clip_lab.model import CLIP
-
 
 def learning_rate(peak: float, warmup: int, step: int, fraction: float) -> float:
     """Up in a straight line for `warmup` steps, then down to 0 along half a cosine (paper 2.5).
@@ -17,7 +15,11 @@ def learning_rate(peak: float, warmup: int, step: int, fraction: float) -> float
 
 
 def adamw(
-    model: CLIP, lr: float, weight_decay: float, image_rate: float = 1.0, text_rate: float = 1.0
+    model: nn.Module,
+    lr: float,
+    weight_decay: float,
+    image_rate: float = 1.0,
+    text_rate: float = 1.0,
 ) -> torch.optim.AdamW:
     """AdamW that pulls weights towards 0, but no gain, no bias and no scale (paper 2.5).
 
@@ -41,7 +43,7 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
         group["lr"] = lr * group["rate"]
 
 
-def _of_tower(model: CLIP, tower: str, towers: list[str]) -> list[nn.Parameter]:
+def _of_tower(model: nn.Module, tower: str, towers: list[str]) -> list[nn.Parameter]:
     """Unlocked parameters of a tower; of "", those of none."""
     named = [(name.split(".")[0], p) for name, p in model.named_parameters() if p.requires_grad]
     return [p for first, p in named if (first if first in towers else "") == tower]

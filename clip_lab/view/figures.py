@@ -153,7 +153,7 @@ def training_curve(
     """
     if not len(steps) == len(loss) == len(scale):
         raise LabError("Steps, loss and scale differ in length: give one of each a step.")
-    figure = _figure((7.5, 7.2))
+    figure = empty_figure((7.5, 7.2))
     rows: list[Axes] = list(figure.subplots(3, 1, sharex=True))
     rows[0].plot(steps, loss, color=BLUE, linewidth=1.2)
     rows[0].set_ylabel("loss (nats)")
@@ -188,7 +188,7 @@ def contact_sheet(
         raise LabError(f"{len(pictures)} pictures, {len(captions)} captions: give one for each.")
     columns = min(columns, len(pictures))
     rows = -(-len(pictures) // columns)
-    figure = _figure((1.35 * columns, 1.65 * rows + (0.4 if title else 0)))
+    figure = empty_figure((1.35 * columns, 1.65 * rows + (0.4 if title else 0)))
     grid = figure.subplots(rows, columns, squeeze=False)
     for axis in grid.flat:
         axis.axis("off")
@@ -202,7 +202,7 @@ def contact_sheet(
     return figure
 
 
-def _figure(size: tuple[float, float]) -> "Figure":
+def empty_figure(size: tuple[float, float]) -> "Figure":
     """An empty figure. Made without pyplot, which would keep every figure alive."""
     from matplotlib.figure import Figure
 
@@ -214,9 +214,9 @@ def _picture_and_bars(
 ) -> tuple["Figure", "list[Axes]", "Axes | None"]:
     """A row of axes for bars, and one for the picture at their left where there is one."""
     if picture is None:
-        figure = _figure((9.6, height))
+        figure = empty_figure((9.6, height))
         return figure, list(figure.subplots(1, columns)), None
-    figure = _figure((11.6, height))
+    figure = empty_figure((11.6, height))
     beside, *axes = figure.subplots(1, columns + 1, width_ratios=[0.8] + [1.0] * columns)
     return figure, axes, beside
 

@@ -1,0 +1,126 @@
+"""What each token looks at: a Vision Transformer's attention, layer by layer and head by head.
+
+The model never forms these weights (a fused kernel mixes the values at once), so they are computed
+here a second time, from the same matrices.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from clip_lab.dual_encoder import DualEncoder
+from clip_lab.errors import LabError
+from clip_lab.model.transformer import Attention
+from clip_lab.model.vit import VisionTransformer
+from clip_lab.preprocess import ImageSources
+
+BATCH = 16  # pictures at a time: a layer's weights are heads × tokens² numbers a picture
+
+
+def attention_maps(
+    encoder: DualEncoder, pictures: ImageSources
+) -> Float[Tensor, "pictures layers heads tokens tokens"]:
+    """Who looks at whom: row i holds what token i takes from each token, and sums to one.
+
+    Token 0 is the class token, the others are patches, row by row from the top left. Raises
+    LabError for a model whose image tower is no Vision Transformer with a class token.
+    """
+    tower = class_vit(encoder, "Attention by layer and head")
+
+    @torch.no_grad()
+    def of(images: Tensor) -> Tensor:
+        return torch.stack(trace(tower, first_tokens(tower, images)).weights, dim=1)
+
+    return in_batches(encoder, pictures, of)
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A way through the tower, with all that usually stays inside."""
+
+    weights: list[Float[Tensor, "pictures heads tokens tokens"]]  # of each block
+    tokens: Float[Tensor, "pictures tokens width"]  # after the last block
+
+
+def trace(tower: VisionTransformer, x: Float[Tensor, "pictures tokens width"]) -> Trace:
+    """From the first block's tokens to the last's, attention written out.
+
+    Attention(Q, K, V) = softmax(QKᵀ/√d)V (Vaswani et al. 2017, arXiv 1706.03762, equation 1).
+    """
+    kept = []
+    for block in tower.transformer.resblocks:
+        q, k, v = queries_keys_values(block.attn, block.ln_1(x))
+        kept.append(attention_weights(q, k))
+        x = x + mixed(block.attn, kept[-1], v)
+        x = x + block.mlp(block.ln_2(x))
+    return Trace(kept, x)
+
+
+def queries_keys_values(
+    attention: Attention, x: Float[Tensor, "pictures tokens width"]
+) -> Float[Tensor, "3 pictures heads tokens _"]:
+    """The three thirds of the input projection, head by head."""
+    out = F.linear(x, attention.in_proj_weight, attention.in_proj_bias)
+    return out.unflatten(2, (3, attention.heads, -1)).permute(2, 0, 3, 1, 4)
+
+
+def attention_weights(
+    asking: Float[Tensor, "pictures heads queries per_head"],
+    answering: Float[Tensor, "pictures heads keys per_head"],
+) -> Float[Tensor, "pictures heads queries keys"]:
+    """Each query's shares in the keys."""
+    return (asking @ answering.mT / math.sqrt(asking.shape[-1])).softmax(dim=-1)
+
+
+def mixed(
+    attention: Attention,
+    weights: Float[Tensor, "pictures heads queries keys"],
+    values: Float[Tensor, "pictures heads keys per_head"],
+) -> Float[Tensor, "pictures queries width"]:
+    """The values, mixed by the weights, and the heads brought together."""
+    return attention.out_proj((weights @ values).transpose(1, 2).flatten(2))
+
+
+def first_tokens(
+    tower: VisionTransformer, images: Float[Tensor, "pictures 3 size size"]
+) -> Float[Tensor, "pictures tokens width"]:
+    """What the first block reads: class token and patches, positions added."""
+    patches = tower.conv1(images).flatten(2).transpose(1, 2)
+    if not tower.has_class:
+        return patches + tower.positional_embedding
+    first = tower.class_embedding.expand(len(images), 1, -1)
+    return tower.ln_pre(torch.cat([first, patches], dim=1) + tower.positional_embedding)
+
+
+def class_vit(encoder: DualEncoder, method: str) -> VisionTransformer:
+    """The image tower, if it is a Vision Transformer with a class token; else LabError."""
+    tower = encoder.model.visual
+    if isinstance(tower, VisionTransformer) and tower.has_class:
+        return tower
+    kind = "SigLIP's attention pooling" if isinstance(tower, VisionTransformer) else "a ResNet"
+    raise LabError(
+        f"{method} needs a Vision Transformer with a class token, and “{encoder.name}” ends in "
+        f"{kind}. Take a ViT of CLIP's own form, or ask for raw similarity, which every tower has."
+    )
+
+
+def in_batches(
+    encoder: DualEncoder, pictures: ImageSources, compute: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """`compute` on the prepared pictures, some at a time; results one after the other, on the CPU.
+
+    Raises LabError where there are no pictures, or one can't be read.
+    """
+    if not len(pictures):
+        raise LabError("There is no picture to look into. Give at least one.")
+    dtype = encoder.model.visual.conv1.weight.dtype
+    parts = []
+    for start in range(0, len(pictures), BATCH):
+        prepared = [encoder.preprocess(picture) for picture in pictures[start : start + BATCH]]
+        parts.append(compute(torch.stack(prepared).to(encoder.device, dtype)).cpu())
+    return torch.cat(parts)
