@@ -59,10 +59,12 @@ def _built_in(folder: Path) -> dict[str, Any]:
     """The same record for a model of the lab's own, from its files."""
     from safetensors import safe_open
 
+    from clip_lab.pretrained.narrow import SCALE
+
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
     with safe_open(folder / "model.safetensors", "pt") as tensors:
-        names = [name for name in tensors.offset_keys() if not name.endswith(BUFFERS)]
+        names = [name for name in tensors.offset_keys() if not name.endswith((*BUFFERS, SCALE))]
         parameters = sum(math.prod(tensors.get_slice(name).get_shape()) for name in names)
     return {
         "name": folder.name,

@@ -75,7 +75,7 @@ def test_cifar10_by_the_emoji_model_and_by_a_random_vit_b_32(peers, benchmark, t
     ours = evaluate(emoji, root)
     theirs = benchmark.classify(root, emoji.model, emoji.preprocess, emoji.tokenizer)
     check(ours.result.to_dict(), theirs, ours.result.accuracy.pictures)
-    assert ours.result.accuracy.top5 > 0.5  # neither nothing nor everything is right
+    assert 0 < ours.result.accuracy.top1 < 1  # neither nothing nor everything is right
 
     few = subset(root, tmp_path / "subset", pictures=24)
     model, transform = random_vit_b_32(peers)

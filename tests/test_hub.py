@@ -153,7 +153,7 @@ def test_with_the_hub_forbidden_the_cache_serves_in_a_fresh_process(hub, tmp_pat
     assert refusal.startswith(
         "LabError “lab/other” is not in the cache, and HF_HUB_OFFLINE is set."
     )
-    assert "“emoji”, “shapes”" in refusal
+    assert "“emoji”, “photos”, “shapes”" in refusal
 
 
 def test_an_older_copy_serves_while_a_newer_one_is_incomplete(hub, monkeypatch):

@@ -168,7 +168,7 @@ def test_the_table_lists_every_model_the_built_in_ones_first(cache, capsys):
     assert main(["models"]) == 0
     lines = capsys.readouterr().out.splitlines()
     names = [line.split()[0] for line in lines[1 : lines.index("")]]
-    assert names == ["emoji", "shapes", *(row.name for row in rows())]
+    assert names == ["emoji", "photos", "shapes", *(row.name for row in rows())]
     assert max(map(len, lines)) <= 100
     [line] = [line for line in lines if line.startswith("openai/ViT-L-14-336")]
     assert line.split() == ["openai/ViT-L-14-336", "427.9", "336", "76.6", "%", "a", "MIT"]
@@ -198,7 +198,7 @@ def test_what_is_in_the_cache_says_so(cache, capsys):
 def test_json_gives_everything_that_is_known(cache, capsys):
     assert main(["models", "--json"]) == 0
     models = json.loads(capsys.readouterr().out)
-    assert [m["name"] for m in models if m["built_in"]] == ["emoji", "shapes"]
+    assert [m["name"] for m in models if m["built_in"]] == ["emoji", "photos", "shapes"]
     assert all(model.keys() == models[0].keys() for model in models)
     [siglip] = [m for m in models if m["name"] == "siglip/ViT-B-16-224"]
     assert siglip["repo"] == "timm/ViT-B-16-SigLIP"
@@ -211,7 +211,7 @@ def test_the_built_in_models_weights_are_counted_without_batch_norm_s_statistics
     from clip_lab.pretrained import WEIGHTS
 
     assert main(["models", "--json"]) == 0
-    for model in json.loads(capsys.readouterr().out)[:2]:
+    for model in json.loads(capsys.readouterr().out)[:3]:
         config = json.loads((WEIGHTS / model["name"] / "config.json").read_text())["model"]
         with torch.device("meta"):
             assert model["parameters"] == millions(CLIP(CLIPConfig.from_dict(config)))
