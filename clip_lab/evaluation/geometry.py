@@ -1,7 +1,8 @@
 """How picture and text vectors lie on the sphere: right and wrong cosines, sharpness, the gap.
 
 An accuracy asks only which caption comes first. These figures say how: how near the right ones
-are, how far the others, how sure a softmax over them is, and whether the two kinds of vectors mix.
+are, how far the others, how sure a softmax over them is, in how many directions the vectors lie,
+and whether the two kinds of them mix.
 """
 
 from typing import NamedTuple
@@ -76,3 +77,21 @@ def shift_gap(paired: Paired, share: float) -> Paired:
     step = share * modality_gap(paired.images, paired.texts)
     images = F.normalize(paired.images - step, dim=-1)
     return Paired(images, F.normalize(paired.texts + step, dim=-1), paired.right)
+
+
+def effective_rank(vectors: Float[Tensor, "vectors dim"]) -> float:
+    """In how many directions the vectors lie, counted with their weight.
+
+    exp(−Σ p log p) of the singular values, made to sum to 1 (Roy & Vetterli 2007, "The effective
+    rank", definition 1). 1 where all lie on one line; the dimension where all directions count the
+    same. Not centred: a cloud far from the origin is nearly one direction.
+    """
+    singular = torch.linalg.svdvals(vectors.double())
+    shares = singular / singular.sum()
+    return torch.special.entr(shares).sum().exp().item()
+
+
+def mean_cosine(vectors: Float[Tensor, "vectors dim"]) -> float:
+    """Of unit vectors with each other, none with itself."""
+    number = len(vectors)
+    return ((vectors.sum(dim=0).square().sum() - number) / (number * (number - 1))).item()

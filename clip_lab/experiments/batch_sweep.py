@@ -12,9 +12,7 @@ The image tower is a ResNet: its batch norm feels the size of the batch as well,
 have the worse of it. In the sweep of blocks that plays no part.
 """
 
-import inspect
 import math
-import sys
 from dataclasses import dataclass
 
 import torch
@@ -51,7 +49,7 @@ class Sweep:
 
 def accuracies(sweep: Sweep, seed: int) -> dict[str, list[float]]:
     """Of each loss, on held-out combinations: by batch, and by block; kept."""
-    parts = (sweep, seed, inspect.getsource(sys.modules[__name__]))
+    parts = (sweep, seed, kept.version(__name__))
 
     def compute() -> dict[str, list[float]]:
         drawn = draw_pairs(sweep.pairs, SIZE, seed)

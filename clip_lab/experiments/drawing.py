@@ -94,15 +94,20 @@ def bars(
             shift = np.linspace(-0.2, 0.2, len(numbers))[:, None] * width
             axis.plot(places + shift, numbers, ".", color=INK, markersize=3)
             tops = np.maximum(means + reach, numbers.max(axis=0))
-        for place, mean, top in zip(places, means, tops, strict=True):
-            axis.annotate(
-                form.format(mean), (place, max(top, 0)), (0, 2), textcoords="offset points",
-                ha="center", fontsize=8,
-            )  # fmt: skip
+        _on_top(axis, places, tops, [form.format(mean) for mean in means])
     axis.set_xticks(range(len(names)), names)
     axis.tick_params(axis="x", length=0)
     if len(groups) > 1:
         legend(axis, len(groups))
+
+
+def _on_top(axis: "Axes", places: np.ndarray, tops: np.ndarray, texts: Sequence[str]) -> None:
+    """A bar's number above whatever reaches highest of it."""
+    for place, top, text in zip(places, tops, texts, strict=True):
+        axis.annotate(
+            text, (place, max(top, 0)), (0, 2), textcoords="offset points",
+            ha="center", fontsize=8,
+        )  # fmt: skip
 
 
 def legend(axis: "Axes", columns: int = 2, below: float = 0.14) -> None:

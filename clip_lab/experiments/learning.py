@@ -7,7 +7,6 @@ the data or one setting changes.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -123,8 +122,3 @@ def text_vectors(encoder: DualEncoder, captions: list[str]) -> Float[Tensor, "te
 def image_vectors(encoder: DualEncoder, batch: Batch) -> Float[Tensor, "batch embed_dim"]:
     """Unit vectors that a gradient can flow through."""
     return F.normalize(encoder.model.encode_image(pixels(encoder, batch)), dim=-1)
-
-
-def as_numbers(values: Any) -> Any:
-    """Tensors as the lists and numbers that a measurement returns."""
-    return values.tolist() if isinstance(values, Tensor) else values

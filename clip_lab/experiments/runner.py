@@ -4,11 +4,9 @@ Ctrl-C, a crash or a kill loses the seeds that are running, nothing more: the ne
 others in the cache.
 """
 
-import inspect
 import os
 import platform
 import signal
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -54,10 +52,7 @@ def run(
             "away."
         )
     config = _with_settings(this.full if full else this.quick, settings or {})
-    # Experiments are tried out on seed 0: what is published must not be judged by it.
-    chosen = tuple(seeds if seeds is not None else range(1, this.seeds + 1) if full else (0,))
-    if not chosen or len(set(chosen)) < len(chosen) or min(chosen) < 0:
-        raise LabError("Seeds are different whole numbers from 0 on, at least one.")
+    chosen = _chosen(this, full, seeds)
     runs = _all_seeds(this, config, chosen, jobs, subject)
     measured = Measured(asdict(config), chosen, tuple(run["measured"] for run in runs))
     verdict = this.judge(measured)
@@ -74,6 +69,14 @@ def run(
         versions={"clip-lab": __version__, "torch": torch.__version__},
         model=None if subject is None else subject.encoder.name,
     )
+
+
+def _chosen(this: Experiment, full: bool, seeds: Sequence[int] | None) -> tuple[int, ...]:
+    """Experiments are tried out on seed 0: what is published must not be judged by it."""
+    chosen = tuple(seeds if seeds is not None else range(1, this.seeds + 1) if full else (0,))
+    if not chosen or len(set(chosen)) < len(chosen) or min(chosen) < 0:
+        raise LabError("Seeds are different whole numbers from 0 on, at least one.")
+    return chosen
 
 
 def _with_settings(config: Any, settings: dict[str, Any]) -> Any:
@@ -146,9 +149,8 @@ def one_seed(name: str, config: Any, seed: int, subject: Subject | None = None) 
 
 
 def source_digest(this: Experiment) -> str:
-    """Changes with the module's own text: what an older version measured is measured again."""
-    module = sys.modules[this.measure.__module__]
-    return cache.digest(inspect.getsource(module))
+    """The version of the module that measures."""
+    return cache.version(this.measure.__module__)
 
 
 def _fingerprint(subject: Subject) -> str:

@@ -4,9 +4,7 @@ Claim 4 asks what the temperature does, 6 how high the cosines get, 24 how far a
 vectors and the texts' lie. Each model is trained and looked at once.
 """
 
-import inspect
 import math
-import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +13,13 @@ from torch import Tensor
 
 from clip_lab.data.shapes import ShapesPairs
 from clip_lab.dual_encoder import DualEncoder
-from clip_lab.evaluation.geometry import gap_of_mixture, modality_gap, row_entropy, shift_gap
+from clip_lab.evaluation.geometry import (
+    Paired,
+    gap_of_mixture,
+    modality_gap,
+    row_entropy,
+    shift_gap,
+)
 from clip_lab.evaluation.shapes import held_out_retrieval
 from clip_lab.experiments import cache as kept
 from clip_lab.experiments.learning import Plan, train_clip
@@ -51,8 +55,8 @@ def of_all(sweep: Sweep, seed: int) -> dict[str, dict[str, Any]]:
 
 def of_one(sweep: Sweep, temperature: float | None, seed: int) -> dict[str, Any]:
     """One training (None: τ is learned, from 0.07 on) and all that is measured of it; kept."""
-    source = inspect.getsource(sys.modules[__name__])
-    parts = (sweep.plan, sweep.pairs, sweep.copies, temperature, seed, source)
+    own = kept.version(__name__)
+    parts = (sweep.plan, sweep.pairs, sweep.copies, temperature, seed, own)
     return kept.numbers(
         "temperatures", kept.digest(*parts), lambda: _trained(sweep, temperature, seed)
     )
@@ -87,15 +91,20 @@ def _trained(sweep: Sweep, temperature: float | None, seed: int) -> dict[str, An
         "temperature_along": scales,
         "entropy": row_entropy(cosines, scales[-1]),
         "entropy_read": [row_entropy(cosines, temperature) for temperature in READ],
-        "matched": histogram(test.matched()),
-        "matched_mean": test.matched().mean().item(),
-        "unmatched": histogram(test.unmatched()),
-        "unmatched_mean": test.unmatched().mean().item(),
+        **both_kinds(test),
         "gap": gaps[-1],
         "gap_along": gaps,
         "gap_of_mixture": gap_of_mixture(test.images, test.texts, seed),
         "found_when_shifted": [shift_gap(test, share).found() for share in SHARES],
     }
+
+
+def both_kinds(pairs: Paired) -> dict[str, Any]:
+    """Of the right cosines and of the wrong ones: how they spread, and their mean."""
+    found: dict[str, Any] = {}
+    for kind, cosines in (("matched", pairs.matched()), ("unmatched", pairs.unmatched())):
+        found |= {kind: histogram(cosines), f"{kind}_mean": cosines.mean().item()}
+    return found
 
 
 def histogram(cosines: Float[Tensor, " cosines"]) -> list[float]:

@@ -14,9 +14,9 @@ from clip_lab.dual_encoder import DualEncoder
 from clip_lab.experiments import scene_tests
 from clip_lab.experiments.drawing import bars, canvas, chance, finish, in_style
 from clip_lab.experiments.experiment import Experiment, Subject
-from clip_lab.experiments.learning import Plan, train_clip
+from clip_lab.experiments.learning import Plan
 from clip_lab.experiments.result import FAILS, HOLDS, IN_PART, Measured, Verdict
-from clip_lab.experiments.world import SIZE, new_model
+from clip_lab.experiments.two_trainings import after_each, for_each
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -56,22 +56,17 @@ def exchanged(scenes: Scenes) -> Scenes:
     return replace(scenes, colour=torch.where(two, scenes.colour.flip(1), scenes.colour))
 
 
+TRAININGS = {"plain": ShapesPairs, "with_swaps": WithSwaps}
+
+
 def measure(config: Config, seed: int) -> dict[str, Any]:
     """One model trained on ordinary batches, one on batches with swaps, at as many pictures."""
-    measured = {}
-    for name, data in (("plain", ShapesPairs), ("with_swaps", WithSwaps)):
-        pairs = data(config.plan.batch, SIZE, seed, kinds=KINDS)
-        encoder = train_clip(new_model(seed=seed), pairs, config.plan)
-        measured |= {
-            f"{name}_{test}": share for test, share in _tests(encoder, config, seed).items()
-        }
-    return measured
+    return after_each(TRAININGS, KINDS, config.plan, seed, lambda e: _tests(e, config, seed))
 
 
 def measure_model(config: Config, seed: int, subject: Subject) -> dict[str, Any]:
     """The same two tests of a published model; it stands for both trainings."""
-    tests = _tests(subject.encoder, config, seed)
-    return {f"{name}_{test}": tests[test] for name in ("plain", "with_swaps") for test in tests}
+    return for_each(TRAININGS, _tests(subject.encoder, config, seed))
 
 
 def _tests(encoder: DualEncoder, config: Config, seed: int) -> dict[str, float]:

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -11,6 +10,7 @@ from clip_lab.data.batch import Batch
 from clip_lab.data.shapes import ShapesPairs, shapes_test
 from clip_lab.dual_encoder import DualEncoder
 from clip_lab.evaluation.accuracy import zero_shot_accuracy
+from clip_lab.evaluation.geometry import effective_rank, mean_cosine
 from clip_lab.experiments.drawing import canvas, chance, curve, finish, in_style
 from clip_lab.experiments.experiment import Experiment
 from clip_lab.experiments.learning import Objective, Plan, contrast, train_clip
@@ -35,24 +35,6 @@ class Config:
 def distance(features: Features, batch: Batch) -> Float[Tensor, ""]:
     """The mean squared distance of picture and caption: 2 − 2 cos, and nothing that keeps apart."""
     return (features.images - features.texts).square().sum(dim=1).mean()
-
-
-def effective_rank(vectors: Float[Tensor, "vectors dim"]) -> float:
-    """In how many directions the vectors lie, counted with their weight.
-
-    exp(−Σ p log p) of the singular values, made to sum to 1 (Roy & Vetterli 2007, "The effective
-    rank", definition 1). 1 where all lie on one line; the dimension where all directions count the
-    same. Not centred: a cloud far from the origin is nearly one direction.
-    """
-    singular = torch.linalg.svdvals(vectors.double())
-    shares = singular / singular.sum()
-    return torch.special.entr(shares).sum().exp().item()
-
-
-def mean_cosine(vectors: Float[Tensor, "vectors dim"]) -> float:
-    """Of unit vectors with each other, none with itself."""
-    number = len(vectors)
-    return ((vectors.sum(dim=0).square().sum() - number) / (number * (number - 1))).item()
 
 
 def measure(config: Config, seed: int) -> dict[str, Any]:

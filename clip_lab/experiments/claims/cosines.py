@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from clip_lab import pretrained
-from clip_lab.evaluation.geometry import Paired
 from clip_lab.experiments.drawing import canvas, finish, in_style
 from clip_lab.experiments.experiment import Experiment, Subject
 from clip_lab.experiments.learning import Plan
@@ -20,7 +19,7 @@ from clip_lab.experiments.result import (
     Verdict,
     interval,
 )
-from clip_lab.experiments.temperatures import BINS, LEARNED, Sweep, histogram, of_all
+from clip_lab.experiments.temperatures import BINS, LEARNED, Sweep, both_kinds, of_all
 from clip_lab.view.figures import BLUE, GREY, INK, VERMILION
 
 if TYPE_CHECKING:
@@ -48,23 +47,15 @@ def measure(config: Config, seed: int) -> dict[str, Any]:
     for name, of in (("shapes", of_shapes), ("emoji", of_emoji)):
         encoder = pretrained.load(name, "cpu")
         label = f"built-in {name}, τ = {1 / encoder.scale:.2g}"
-        named.append((label, of_pairs(of(encoder, config.pairs, seed))))
+        named.append((label, both_kinds(of(encoder, config.pairs, seed))))
     return {"main": len(runs), "models": [name for name, _ in named], **_side_by_side(named)}
 
 
 def measure_model(config: Config, seed: int, subject: Subject) -> dict[str, Any]:
     """Of one model, on its folder of pictures or on shapes."""
-    found = of_pairs(of_subject(subject, config.pairs, seed))
+    found = both_kinds(of_subject(subject, config.pairs, seed))
     name = f"{subject.encoder.name}, τ = {1 / subject.encoder.scale:.2g}"
     return {"main": 0, "models": [name], **_side_by_side([(name, found)])}
-
-
-def of_pairs(pairs: Paired) -> dict[str, Any]:
-    """What the sweep keeps of each of its models."""
-    found: dict[str, Any] = {}
-    for kind, cosines in (("matched", pairs.matched()), ("unmatched", pairs.unmatched())):
-        found |= {kind: histogram(cosines), f"{kind}_mean": cosines.mean().item()}
-    return found
 
 
 def _side_by_side(named: list[tuple[str, dict[str, Any]]]) -> dict[str, Any]:

@@ -11,10 +11,10 @@ from clip_lab.dual_encoder import DualEncoder
 from clip_lab.experiments import scene_tests
 from clip_lab.experiments.drawing import bars, canvas, chance, curve, finish, in_style
 from clip_lab.experiments.experiment import Experiment, Subject
-from clip_lab.experiments.learning import Plan, train_clip
+from clip_lab.experiments.learning import Plan
 from clip_lab.experiments.result import FAILS, HOLDS, IN_PART, Interval, Measured, Verdict, interval
 from clip_lab.experiments.scene_tests import COUNTS
-from clip_lab.experiments.world import SIZE, new_model
+from clip_lab.experiments.two_trainings import after_each, for_each
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -38,20 +38,17 @@ class WithoutNumbers(ShapesPairs):
         return Batch(whole.images, [NUMBER.sub("", caption) for caption in whole.captions])
 
 
+TRAININGS = {"told": ShapesPairs, "untold": WithoutNumbers}
+
+
 def measure(config: Config, seed: int) -> dict[str, Any]:
     """One model whose captions say how many, one whose captions don't; the same pictures."""
-    measured = {}
-    for name, data in (("told", ShapesPairs), ("untold", WithoutNumbers)):
-        pairs = data(config.plan.batch, SIZE, seed, kinds=KINDS)
-        encoder = train_clip(new_model(seed=seed), pairs, config.plan)
-        measured |= {f"{name}_{test}": of for test, of in _tests(encoder, config, seed).items()}
-    return measured
+    return after_each(TRAININGS, KINDS, config.plan, seed, lambda e: _tests(e, config, seed))
 
 
 def measure_model(config: Config, seed: int, subject: Subject) -> dict[str, Any]:
     """The same tests of a published model; it stands for both trainings."""
-    tests = _tests(subject.encoder, config, seed)
-    return {f"{name}_{test}": tests[test] for name in ("told", "untold") for test in tests}
+    return for_each(TRAININGS, _tests(subject.encoder, config, seed))
 
 
 def _tests(encoder: DualEncoder, config: Config, seed: int) -> dict[str, Any]:
