@@ -124,6 +124,31 @@ def test_a_damaged_file_in_the_cache_is_measured_again(made_up):
     assert CALLS == [0, 0]
 
 
+def test_shared_work_is_counted_apart_whoever_did_it(made_up, monkeypatch):
+    clock = [0.0]
+
+    def wait(minutes):
+        clock[0] += 60 * minutes
+        return {}
+
+    def shared(config, seed):
+        wait(1)
+        cache.numbers("sweep", f"{seed}", lambda: wait(5))
+        return measure(config, seed)
+
+    shared.__module__ = __name__
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(runner, "experiment", lambda name: replace(MADE_UP, measure=shared))
+    first = runner.run("binding", seeds=[0, 1], jobs=1)
+    second = runner.run("binding", seeds=[0, 1], jobs=1, settings={"slope": 3.0})
+    assert clock == [14 * 60]
+    for result in (first, second):
+        assert (result.minutes, result.shared) == (2, {"sweep-0": 5, "sweep-1": 5})
+    assert "4 for the claims' own work and 10 for 2 trainings" in report.summary(
+        {"binding": first, "relations": second}
+    )
+
+
 def test_another_version_of_the_module_is_measured_again(made_up, monkeypatch):
     runner.run("binding")
     monkeypatch.setattr(runner, "source_digest", lambda this: "later")
@@ -148,8 +173,10 @@ def test_wrong_use_is_told(made_up, wrong, said):
 
 def test_seeds_side_by_side_measure_the_same_as_one_after_the_other(tmp_path, monkeypatch):
     from clip_lab.experiments.learning import Plan
+    from clip_lab.experiments.world import Shared
 
-    tiny = {"plan": Plan(steps=2, batch=16, warmup=1), "pictures": 20}
+    plan = Plan(steps=2, batch=16, warmup=1)
+    tiny = {"start": Shared(plan=plan), "plan": plan, "pictures": 20}
     both = runner.run("binding", seeds=[0, 1], jobs=2, settings=tiny)
     monkeypatch.setenv("CLIP_LAB_CACHE", str(tmp_path / "another"))
     alone = runner.run("binding", seeds=[0, 1], jobs=1, settings=tiny)

@@ -66,15 +66,16 @@ def summary(found: dict[str, Result], link: bool = False) -> str:
         )
     counts = Counter(result.verdict.word for result in found.values())
     told = ", ".join(f"{counts[word]} {word}" for word in VERDICTS if counts[word])
-    minutes = sum(result.minutes for result in found.values())
-    return "\n".join(
-        [
-            *lines,
-            "",
-            f"{len(found)} of {len(NAMES)} claims: {told}. {minutes:.0f} minutes in all.",
-            "",
-        ]
+    own = sum(result.minutes for result in found.values())
+    shared: dict[str, float] = {}
+    for result in found.values():
+        shared |= result.shared
+    last = (
+        f"{len(found)} of {len(NAMES)} claims: {told}. Minutes are of one processor core: "
+        f"{own:.0f} for the claims' own work and {sum(shared.values()):.0f} for {len(shared)} "
+        "trainings that several of them share."
     )
+    return "\n".join([*lines, "", last, ""])
 
 
 def _anchor(this: Experiment) -> str:
@@ -97,9 +98,16 @@ def _section(this: Experiment, result: Result, figures: str) -> str:
 
 ![{_in_words(this, result)}]({figures}/{this.name}.png)
 
-`{result.command}` · {len(measured.seeds)} seeds · {result.minutes:.1f} minutes on {result.machine}
+`{result.command}` · {len(measured.seeds)} seeds · {_minutes(result)} on {result.machine}
 · {versions} · {settings}
 """
+
+
+def _minutes(result: Result) -> str:
+    """Its own, and those of the trainings that it shares with other claims."""
+    own = f"{result.minutes:.1f} minutes"
+    shared = sum(result.shared.values())
+    return f"{own} (and {shared:.1f} of trainings shared with others)" if shared else own
 
 
 def _in_words(this: Experiment, result: Result) -> str:

@@ -125,10 +125,11 @@ class Result:
     mode: str  # "quick" or "full"
     measured: Measured
     verdict: Verdict
-    minutes: float  # of all seeds together, models that others trained before not counted
+    minutes: float  # of all seeds together, without what is shared
     command: str
     machine: str
     versions: dict[str, str] = field(default_factory=dict)
+    shared: dict[str, float] = field(default_factory=dict)  # minutes of what other claims use too
     model: str | None = None  # a published model's name; None: the lab's own
 
     def save(self, path: Path) -> None:

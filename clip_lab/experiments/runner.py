@@ -64,6 +64,9 @@ def run(
         measured=measured,
         verdict=verdict,
         minutes=round(sum(run["seconds"] for run in runs) / 60, 2),
+        shared={
+            name: round(seconds / 60, 2) for run in runs for name, seconds in run["shared"].items()
+        },
         command=_command(this.name, full, seeds, subject),
         machine=f"{platform.machine()}, {os.cpu_count()} cores",
         versions={"clip-lab": __version__, "torch": torch.__version__},
@@ -138,12 +141,14 @@ def one_seed(name: str, config: Any, seed: int, subject: Subject | None = None) 
     def compute() -> dict[str, Any]:
         start = time.monotonic()
         torch.manual_seed(seed)
-        if subject is None:
-            measured = this.measure(config, seed)
-        else:
-            assert this.measure_model is not None
-            measured = this.measure_model(config, seed, subject)
-        return {"measured": measured, "seconds": time.monotonic() - start}
+        with cache.used() as shared:
+            if subject is None:
+                measured = this.measure(config, seed)
+            else:
+                assert this.measure_model is not None
+                measured = this.measure_model(config, seed, subject)
+        own = time.monotonic() - start - shared.now
+        return {"measured": measured, "seconds": own, "shared": shared.seconds}
 
     return cache.numbers(this.name, cache.digest(*parts), compute)
 

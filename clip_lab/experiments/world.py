@@ -1,7 +1,8 @@
 """The small worlds that experiments train in, and the models that several of them share.
 
-A training is one or two minutes of one processor core. The shapes world is drawn at 32 pixels; its
-models are a ResNet and a Vision Transformer of about 200,000 weights each.
+A training is one to five minutes of one processor core; what several need is trained once. The
+shapes world is drawn at 32 pixels; its models are a ResNet and Vision Transformers of about 200,000
+weights each.
 """
 
 from dataclasses import dataclass, field, replace
@@ -70,4 +71,6 @@ class Shared:
 
 # Colours and sizes are learnt in 300 such steps, shapes between 300 and 1,500.
 BASE = Shared(plan=Plan(steps=1500, batch=256, learning_rate=5e-3, warmup=200))
+# Knows what one object is called, and has never seen two, a number or a written word.
+SINGLES = Shared(kinds={"single": 1.0}, plan=Plan(1000, 256, learning_rate=5e-3, warmup=200))
 FINE = Shared("fine_vit", plan=Plan(1500, 256, learning_rate=2e-3, warmup=200))  # for heat maps

@@ -6,17 +6,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from clip_lab.data.batch import Batch
-from clip_lab.data.scene import Scenes, concatenate
-from clip_lab.data.shape_captions import captions
-from clip_lab.data.shape_drawing import draw
-from clip_lab.data.shapes import ShapesPairs, dice
+from clip_lab.data.scene import Scenes
+from clip_lab.data.shapes import ShapesPairs
 from clip_lab.dual_encoder import DualEncoder
 from clip_lab.experiments import scene_tests
 from clip_lab.experiments.drawing import bars, canvas, chance, finish, in_style
 from clip_lab.experiments.experiment import Experiment, Subject
 from clip_lab.experiments.learning import Plan
 from clip_lab.experiments.result import FAILS, HOLDS, IN_PART, Measured, Verdict
-from clip_lab.experiments.two_trainings import after_each, for_each
+from clip_lab.experiments.two_trainings import after_each, for_each, with_twins
+from clip_lab.experiments.world import SINGLES, Shared
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,7 +25,8 @@ KINDS = {"single": 0.4, "pair": 0.6}
 
 @dataclass(frozen=True)
 class Config:
-    plan: Plan = Plan(steps=1000)
+    start: Shared = SINGLES
+    plan: Plan = Plan(steps=800, learning_rate=3e-3)
     pictures: int = 1000  # of each test
 
 
@@ -40,14 +40,7 @@ class WithSwaps(ShapesPairs):
 
     def batch(self, step: int) -> Batch:
         half = self.scenes(step)[: self.batch_size // 2]
-        twins = exchanged(half)
-        # The same dice for both: the same phrasing, only the colours differ.
-        texts = [captions(scenes, dice(self.seed, step)[1]) for scenes in (half, twins)]
-        order = torch.arange(self.batch_size).reshape(2, -1).T.flatten()
-        both = concatenate([half, twins])[order]
-        return Batch(
-            draw(both, self.size), [text for pair in zip(*texts, strict=True) for text in pair]
-        )
+        return with_twins(half, exchanged(half), self.size, f"{self.seed} {step}")
 
 
 def exchanged(scenes: Scenes) -> Scenes:
@@ -61,7 +54,9 @@ TRAININGS = {"plain": ShapesPairs, "with_swaps": WithSwaps}
 
 def measure(config: Config, seed: int) -> dict[str, Any]:
     """One model trained on ordinary batches, one on batches with swaps, at as many pictures."""
-    return after_each(TRAININGS, KINDS, config.plan, seed, lambda e: _tests(e, config, seed))
+    return after_each(
+        TRAININGS, KINDS, config.start, config.plan, seed, lambda e: _tests(e, config, seed)
+    )
 
 
 def measure_model(config: Config, seed: int, subject: Subject) -> dict[str, Any]:
@@ -130,7 +125,7 @@ EXPERIMENT = Experiment(
         "caption with a colour that isn't in the picture at all. One model is trained on ordinary "
         "batches, one on batches in which every picture has a twin with exchanged colours."
     ),
-    quick=Config(plan=Plan(steps=400)),
+    quick=Config(plan=Plan(steps=300, learning_rate=3e-3)),
     full=Config(),
     measure=measure,
     measure_model=measure_model,

@@ -15,6 +15,7 @@ from clip_lab.experiments.learning import Plan
 from clip_lab.experiments.result import FAILS, HOLDS, IN_PART, Interval, Measured, Verdict, interval
 from clip_lab.experiments.scene_tests import COUNTS
 from clip_lab.experiments.two_trainings import after_each, for_each
+from clip_lab.experiments.world import SINGLES, Shared
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,7 +27,8 @@ CHANCE = 1 / len(COUNTS)
 
 @dataclass(frozen=True)
 class Config:
-    plan: Plan = Plan()
+    start: Shared = SINGLES
+    plan: Plan = Plan(steps=800, learning_rate=3e-3)
     pictures: int = 1000  # of each test
 
 
@@ -43,7 +45,9 @@ TRAININGS = {"told": ShapesPairs, "untold": WithoutNumbers}
 
 def measure(config: Config, seed: int) -> dict[str, Any]:
     """One model whose captions say how many, one whose captions don't; the same pictures."""
-    return after_each(TRAININGS, KINDS, config.plan, seed, lambda e: _tests(e, config, seed))
+    return after_each(
+        TRAININGS, KINDS, config.start, config.plan, seed, lambda e: _tests(e, config, seed)
+    )
 
 
 def measure_model(config: Config, seed: int, subject: Subject) -> dict[str, Any]:
@@ -122,7 +126,7 @@ EXPERIMENT = Experiment(
         "five colours. One model learns from captions that say how many there are, one from the "
         "same pictures with the numbers left out of the captions."
     ),
-    quick=Config(plan=Plan(steps=400)),
+    quick=Config(plan=Plan(steps=300, learning_rate=3e-3)),
     full=Config(),
     measure=measure,
     measure_model=measure_model,

@@ -16,6 +16,7 @@ from clip_lab.experiments.learning import Plan
 from clip_lab.experiments.result import FAILS, HOLDS, IN_PART, Measured, Verdict
 from clip_lab.experiments.scene_tests import Choice
 from clip_lab.experiments.two_trainings import after_each, for_each
+from clip_lab.experiments.world import SINGLES, Shared
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,7 +28,8 @@ NEUTRAL = SHAPES  # the shape is the same in all captions, so these words favour
 
 @dataclass(frozen=True)
 class Config:
-    plan: Plan = Plan()
+    start: Shared = SINGLES
+    plan: Plan = Plan(steps=800, learning_rate=3e-3)
     pictures: int = 1000  # of each test
 
 
@@ -45,7 +47,9 @@ TRAININGS = {"read": ShapesPairs, "unread": Unread}
 
 def measure(config: Config, seed: int) -> dict[str, Any]:
     """One model whose captions quote the written words, one whose captions don't."""
-    return after_each(TRAININGS, KINDS, config.plan, seed, lambda e: _tests(e, config, seed))
+    return after_each(
+        TRAININGS, KINDS, config.start, config.plan, seed, lambda e: _tests(e, config, seed)
+    )
 
 
 def measure_model(config: Config, seed: int, subject: Subject) -> dict[str, Any]:
@@ -133,7 +137,7 @@ EXPERIMENT = Experiment(
         "nothing of colours. Then the word itself: which of eleven is written? One model learns "
         "from captions that quote written words, one from the same pictures without the quotes."
     ),
-    quick=Config(plan=Plan(steps=400)),
+    quick=Config(plan=Plan(steps=300, learning_rate=3e-3)),
     full=Config(),
     measure=measure,
     measure_model=measure_model,
