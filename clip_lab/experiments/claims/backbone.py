@@ -252,7 +252,7 @@ EXPERIMENT = Experiment(
     name="backbone",
     claim="CLIP's features serve as a backbone: open-vocabulary segmentation, captions, retrieval, "
     "moderation, recommendation",
-    source="seeds 002, 003, 004; LSeg (arXiv 2201.03546), BLIP-2 (arXiv 2301.12597), LLaVA "
+    source="notes 002, 003, 004; LSeg (arXiv 2201.03546), BLIP-2 (arXiv 2301.12597), LLaVA "
     "(arXiv 2304.08485)",
     published="no figure in the notes",
     plain=(

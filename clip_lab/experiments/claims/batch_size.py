@@ -86,7 +86,7 @@ EXPERIMENT = Experiment(
     number=7,
     name="batch_size",
     claim="Large batches help: they hold more negatives",
-    source="seed 002; paper 2.5",
+    source="note 002; paper 2.5",
     published="a batch of 32,768; no comparison with smaller ones",
     plain=(
         "Small models see the same pairs once, in batches of 16 to 1,024; the learning rate grows "

@@ -233,7 +233,7 @@ EXPERIMENT = Experiment(
     number=19,
     name="bias",
     claim="CLIP learns its data's bias",
-    source="CLIP paper, section 7.1; seeds 000 and 001",
+    source="CLIP paper, section 7.1; notes 000 and 001",
     published="no figure in the notes",
     plain=(
         "Large things are red in 9 % of their training pictures (as any colour), or in 50, 90 or "

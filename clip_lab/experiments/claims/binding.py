@@ -117,7 +117,7 @@ EXPERIMENT = Experiment(
     number=17,
     name="binding",
     claim="CLIP is weak at binding: “red cube and blue sphere” is to it “blue cube and red sphere”",
-    source="seed 002; measured on real models by Yuksekgonul et al. 2023 (arXiv 2210.01936)",
+    source="note 002; measured on real models by Yuksekgonul et al. 2023 (arXiv 2210.01936)",
     published="no figure in the notes",
     plain=(
         "Pictures of two objects, each with its true caption and one whose colours are exchanged: "

@@ -135,7 +135,7 @@ EXPERIMENT = Experiment(
     name="collapse",
     claim="Pulling matches together alone collapses; the contrast prevents it",
     source=(
-        "seed 000; Wang & Isola 2020 (arXiv 2005.10242) name the two parts alignment and uniformity"
+        "note 000; Wang & Isola 2020 (arXiv 2005.10242) name the two parts alignment and uniformity"
     ),
     published="no figure in the notes",
     plain=(

@@ -187,7 +187,7 @@ EXPERIMENT = Experiment(
     number=13,
     name="composition",
     claim="Things never seen are read as compositions of known ones: zebra = horse + stripes",
-    source="seed 003",
+    source="note 003",
     published="no figure in the notes",
     plain=(
         "Training leaves out one in nine combinations of shape, colour and size. Pictures of those "

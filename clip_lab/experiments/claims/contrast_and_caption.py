@@ -151,7 +151,7 @@ EXPERIMENT = Experiment(
     number=28,
     name="contrast_and_caption",
     claim="One model can contrast and caption",
-    source="CoCa, Yu et al. 2022 (arXiv 2205.01917), section 3.2; seed 000",
+    source="CoCa, Yu et al. 2022 (arXiv 2205.01917), section 3.2; note 000",
     published="86.3 % zero-shot on ImageNet, with captions from the same model (abstract)",
     plain=(
         "Three models start alike and see the same pairs: one is trained by CLIP's contrast, one "

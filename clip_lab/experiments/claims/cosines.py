@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-CLAIMED = 0.9  # of matching pairs, in seed 002's drawing; 0 to 0.2 of the others
+CLAIMED = 0.9  # of matching pairs, in note 002's drawing; 0 to 0.2 of the others
 NEAR = 0.1  # what still counts as the claimed figure
 REAL = (0.2, 0.35)  # where OpenAI's models have matching pairs (openai/CLIP, issue 405)
 
@@ -140,7 +140,7 @@ EXPERIMENT = Experiment(
     number=6,
     name="cosines",
     claim="Matching pairs reach a cosine of 0.9, the others lie near 0",
-    source="seeds 000 (“near 1 and near 0”) and 002 (a drawing with 0.9 on the diagonal)",
+    source="notes 000 (“near 1 and near 0”) and 002 (a drawing with 0.9 on the diagonal)",
     published="0.2 to 0.35 for matching pairs of OpenAI's models (openai/CLIP, issue 405)",
     plain=(
         "Cosines of pictures with their own caption and with the captions of others, of models "

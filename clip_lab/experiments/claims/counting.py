@@ -118,7 +118,7 @@ EXPERIMENT = Experiment(
     number=15,
     name="counting",
     claim="CLIP is weak at counting",
-    source="CLIP paper (arXiv 2103.00020), section 6; seeds 000, 001 and 002",
+    source="CLIP paper (arXiv 2103.00020), section 6; notes 000, 001 and 002",
     published="no figure in the notes; the paper's counting set, CLEVRCounts, has 8 classes",
     plain=(
         "Pictures of two to six objects that are all alike. Which of “two red circles” to “six red "

@@ -136,7 +136,7 @@ EXPERIMENT = Experiment(
     number=8,
     name="data_size",
     claim="Accuracy grows with the logarithm of the data and doesn't saturate",
-    source="seed 000; scaling laws by Cherti et al. 2023 (arXiv 2212.07143)",
+    source="note 000; scaling laws by Cherti et al. 2023 (arXiv 2212.07143)",
     published="no figure in the notes; 11.5 % on ImageNet in earlier work to CLIP's 76.2 % "
     "(paper, table 1)",
     plain=(

@@ -139,7 +139,7 @@ EXPERIMENT = Experiment(
     number=3,
     name="ensemble_cost",
     claim="An ensemble of 80 prompts costs nothing at inference, once it is averaged",
-    source="CLIP paper, section 3.1.4; seed 001",
+    source="CLIP paper, section 3.1.4; note 001",
     published="0",
     plain=(
         "The built-in emoji model classifies the same pictures with one of the CLIP paper's 80 "

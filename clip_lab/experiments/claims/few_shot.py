@@ -122,7 +122,7 @@ def judge(measured: Measured) -> Verdict:
         f"{interval(measured['probe'][:, 0]).percent()}, sixteen "
         f"{interval(measured['probe'][:, -1]).percent()}; chance is "
         f"{100 / measured['classes'][0]:.1f} %. The names are worth {2**worth.mean:.1f} pictures a "
-        f"class ({low:.1f} to {high:.1f}). Seed 002's table of few-shot accuracies isn't the "
+        f"class ({low:.1f} to {high:.1f}). Note 002's table of few-shot accuracies isn't the "
         "paper's."
     )
     effects = {"zero-shot less 1 shot": first, "zero-shot less 4 shots": fourth}
@@ -162,7 +162,7 @@ EXPERIMENT = Experiment(
     number=10,
     name="few_shot",
     claim="Zero-shot classification equals a linear probe on four labelled pictures a class",
-    source="paper 3.1.5, figure 6 (seed 002's few-shot table isn't the paper's)",
+    source="paper 3.1.5, figure 6 (note 002's few-shot table isn't the paper's)",
     published="zero-shot matches the mean of 4-shot probes on the same features, over 20 data sets",
     plain=(
         "The 44 combinations of shape, colour and size that the model has never seen are its "

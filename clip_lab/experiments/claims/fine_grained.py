@@ -165,8 +165,8 @@ EXPERIMENT = Experiment(
     number=14,
     name="fine_grained",
     claim="CLIP is weak at fine grains",
-    source="CLIP paper, section 6; seeds 000, 001 and 002",
-    published="flowers: 77 against 92 (seed 002)",
+    source="CLIP paper, section 6; notes 000, 001 and 002",
+    published="flowers: 77 against 92 (note 002)",
     plain=(
         "Ten flags, ten clock faces or the five skin tones of one emoji are to be told apart by "
         "name; and as many emoji of which no two are of one kind. The built-in model knows all of "

@@ -215,7 +215,7 @@ EXPERIMENT = Experiment(
     number=25,
     name="guidance",
     claim="CLIP can guide generation",
-    source="seeds 002, 003, 004; DALL-E 2 (Ramesh et al. 2022, arXiv 2204.06125)",
+    source="notes 002, 003, 004; DALL-E 2 (Ramesh et al. 2022, arXiv 2204.06125)",
     published="no figure in the notes",
     plain=(
         "Random drawings of one shape are moved uphill on their similarity with a caption such as "

@@ -165,7 +165,7 @@ EXPERIMENT = Experiment(
     number=23,
     name="heat_maps",
     claim="CLIP Surgery localises better than raw similarity between patches and text",
-    source="seed 002; Li et al. 2023 (arXiv 2304.05653)",
+    source="note 002; Li et al. 2023 (arXiv 2304.05653)",
     published="no figure in the notes; the paper: 8.74 points of mIoU over the best method before "
     "it in open-vocabulary segmentation of Cityscapes (abstract)",
     plain=(

@@ -117,7 +117,7 @@ EXPERIMENT = Experiment(
     number=22,
     name="languages",
     claim="Other languages need data of their own, as in Chinese CLIP",
-    source="seeds 000 and 002; Yang et al. 2022 (arXiv 2211.01335)",
+    source="notes 000 and 002; Yang et al. 2022 (arXiv 2211.01335)",
     published="no figure in the notes",
     plain=(
         "Two small models see the same emoji in the same order. One hears English captions alone, "

@@ -159,7 +159,7 @@ EXPERIMENT = Experiment(
     number=27,
     name="locked_tower",
     claim="Locking a good image tower and training only the text tower works",
-    source="LiT, Zhai et al. 2022 (arXiv 2111.07991); seed 000 names it",
+    source="LiT, Zhai et al. 2022 (arXiv 2111.07991); note 000 names it",
     published="85.2 % zero-shot on ImageNet with a locked ViT-g/14 (abstract)",
     plain=(
         "An image tower first learns cheap labels: the shape, colour and size of single objects, "

@@ -159,7 +159,7 @@ EXPERIMENT = Experiment(
     claim="Noisy captions at scale still teach; filtering them helps",
     source=(
         "ALIGN, Jia et al. 2021 (arXiv 2102.05918); BLIP, Li et al. 2022 (arXiv 2201.12086); "
-        "seeds 000, 001"
+        "notes 000, 001"
     ),
     published="76.4 % zero-shot on ImageNet from 1.8 billion unfiltered pairs (ALIGN, table 4)",
     plain=(

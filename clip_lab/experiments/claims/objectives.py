@@ -242,7 +242,7 @@ EXPERIMENT = Experiment(
         "Contrast learns names from fewer pairs than predicting the words, and that from fewer "
         "than predicting the caption"
     ),
-    source="CLIP paper (arXiv 2103.00020), section 2.3 and figure 2; seed 001",
+    source="CLIP paper (arXiv 2103.00020), section 2.3 and figure 2; note 001",
     published="12x (contrast), 3x (bag of words), 1x (caption model) to equal ImageNet accuracy",
     plain=(
         "Three small heads learn on the same untrained image tower, from the same pairs in the "

@@ -171,7 +171,7 @@ EXPERIMENT = Experiment(
     name="prompt_learning",
     claim="Prompts can be learnt (CoOp), and ones that look at the picture transfer better "
     "(CoCoOp)",
-    source="seed 001; Zhou et al. 2022 (arXiv 2109.01134) and Zhou et al. 2022 (arXiv 2203.05557)",
+    source="note 001; Zhou et al. 2022 (arXiv 2109.01134) and Zhou et al. 2022 (arXiv 2203.05557)",
     published=(
         "means over 11 data sets (2203.05557, table 1), base / new classes: CLIP 69.3 / 74.2 %, "
         "CoOp 82.7 / 63.2 %, CoCoOp 80.5 / 71.7 %"

@@ -237,7 +237,7 @@ EXPERIMENT = Experiment(
     number=2,
     name="prompts",
     claim="A template beats the bare name, and an ensemble of templates beats one",
-    source="paper 3.1.4, figure 4; seeds 001 and 002",
+    source="paper 3.1.4, figure 4; notes 001 and 002",
     published="ImageNet: +1.3 points by a template, +3.5 more by an ensemble of 80",
     plain=(
         "Classes are given as a bare name, in one template, and as the mean of several prompts: "

@@ -185,7 +185,7 @@ EXPERIMENT = Experiment(
     number=30,
     name="referring",
     claim="CLIP's features serve referring expressions and visual question answering",
-    source="seed 004; ReCLIP (Subramanian et al. 2022, arXiv 2204.05991) for the former",
+    source="note 004; ReCLIP (Subramanian et al. 2022, arXiv 2204.05991) for the former",
     published="no figure in the notes",
     plain=(
         "Three objects and a phrase that means one: it is picked by the similarity of its crop, or "

@@ -124,7 +124,7 @@ EXPERIMENT = Experiment(
     number=16,
     name="relations",
     claim="CLIP is weak at spatial relations: left and right, above and below",
-    source="seeds 000 and 002; measured on real models by Yuksekgonul et al. 2023 (2210.01936)",
+    source="notes 000 and 002; measured on real models by Yuksekgonul et al. 2023 (2210.01936)",
     published="no figure in the notes",
     plain=(
         "Pictures of two objects, each with its true caption (“a red circle left of a blue star”) "

@@ -191,7 +191,7 @@ EXPERIMENT = Experiment(
     number=12,
     name="robustness",
     claim="Zero-shot CLIP is robust to a shift in distribution",
-    source="paper 3.3, figure 13; seed 001. For the cause see Fang et al. 2022 (arXiv 2205.01397)",
+    source="paper 3.3, figure 13; note 001. For the cause see Fang et al. 2022 (arXiv 2205.01397)",
     published="up to 75 % of the gap between ImageNet and its shifted versions closed",
     plain=(
         "CLIP learns emoji by three artists, with English captions. Beside it stand two supervised "

@@ -89,7 +89,7 @@ EXPERIMENT = Experiment(
     number=20,
     name="sigmoid",
     claim="SigLIP's sigmoid loss needs no large batch",
-    source="seed 001; Zhai et al. 2023 (arXiv 2303.15343)",
+    source="note 001; Zhai et al. 2023 (arXiv 2303.15343)",
     published="sigmoid is clearly ahead at small batches and level at large ones; both stop "
     "gaining near 32,768 (arXiv 2303.15343, figure 2)",
     plain=(

@@ -299,7 +299,7 @@ EXPERIMENT = Experiment(
     number=11,
     name="tasks",
     claim="Zero-shot beats a linear probe on a supervised ResNet's features on most tasks",
-    source="paper 3.1.5, figure 5; seed 001",
+    source="paper 3.1.5, figure 5; note 001",
     published="ahead on 16 of 27 data sets of a supervised ResNet-50's features",
     plain=(
         "Nine tasks of drawn shapes and three of emoji. CLIP gets captions of the classes. The "

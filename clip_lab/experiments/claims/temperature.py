@@ -52,7 +52,7 @@ def best_fixed(measured: Measured) -> int:
 def judge(measured: Measured) -> Verdict:
     """Settled where the entropy of one model's softmax rises or falls with the τ it is read at.
 
-    Rising: a low τ is sharp, so seed 002 is right, and seed 001 right only of the log scale, which
+    Rising: a low τ is sharp, so note 002 is right, and note 001 right only of the log scale, which
     it calls the temperature. Falling: the other way round. Neither: the claim does not hold here.
     Reported with it: whether that is still so where each τ had a training of its own, which may
     spread the cosines to make up for it; and whether the learned τ is as good as the best fixed
@@ -127,7 +127,7 @@ EXPERIMENT = Experiment(
     name="temperature",
     claim="The temperature is learned, from 0.07 on, with the scale clipped at 100; "
     "the notes disagree on which way is sharp",
-    source="paper 2.5; seed 001 (“higher is sharper”, of the log scale), seed 002 (“small τ is "
+    source="paper 2.5; note 001 (“higher is sharper”, of the log scale), note 002 (“small τ is "
     "sharp”)",
     published="starts at 0.07, scale at most 100; no comparison with fixed values",
     plain=(

@@ -120,7 +120,7 @@ def advantages(measured: Measured, amount: str) -> np.ndarray:
 def judge(measured: Measured) -> Verdict:
     """Holds where the ViT needs less compute on endless data and not more on few pairs.
 
-    Where it needs less on endless data and more on few, the notes disagree and seed 004 is right:
+    Where it needs less on endless data and more on few, the notes disagree and note 004 is right:
     the advantage takes much data. Otherwise the claim does not hold here.
     """
     logs = {amount: advantages(measured, amount) for amount in AMOUNTS}
@@ -129,7 +129,7 @@ def judge(measured: Measured) -> Verdict:
     if endless.above_zero:
         word = DISAGREE if little.below_zero else HOLDS
     pairs = measured.config["little"]
-    note = " Seed 004 is right: it takes much data." if word == DISAGREE else ""
+    note = " Note 004 is right: it takes much data." if word == DISAGREE else ""
     finals = {tower: interval(measured[f"{tower}_endless"][:, -1]).percent() for tower in TOWERS}
     because = (
         f"To the accuracy that both reach, the ResNet needs {ratio(endless)} times the ViT's "
@@ -179,7 +179,7 @@ EXPERIMENT = Experiment(
     number=9,
     name="towers",
     claim="A Vision Transformer is about three times as compute-efficient as a ResNet",
-    source="paper 3.2, figure 10; seed 001; seed 004: it needs much data",
+    source="paper 3.2, figure 10; note 001; note 004: it needs much data",
     published="about 3x",
     plain=(
         "Two CLIPs that differ in the image tower alone, a small ResNet and a small Vision "

@@ -129,7 +129,7 @@ EXPERIMENT = Experiment(
     number=18,
     name="written_words",
     claim="CLIP reads written words badly, and is fooled by them",
-    source="seed 002; CLIP paper, section 6; Goh et al. 2021, “Multimodal neurons”",
+    source="note 002; CLIP paper, section 6; Goh et al. 2021, “Multimodal neurons”",
     published="MNIST by zero-shot: 88 %",
     plain=(
         "A large object with the name of another colour written on it: which of eleven colours has "
