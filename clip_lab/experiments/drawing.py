@@ -43,6 +43,7 @@ def curve(
     `times`: 100 draws shares in percent; 1 draws numbers as they are.
     """
     spans = [interval(column * times) for column in np.asarray(values, dtype=float).T]
+    ends = _ends(values, times)
     colour = SERIES[series % len(SERIES)]
     axis.plot(
         x,
@@ -55,10 +56,16 @@ def curve(
         label=name,
     )
     if spans[0].seeds > 1:
-        low, high = [span.low for span in spans], [span.high for span in spans]
+        low, high = (np.clip([getattr(s, end) for s in spans], *ends) for end in ("low", "high"))
         axis.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
         if len(spans) == 1:  # a lone point has no band, but a whisker
             axis.vlines(x, low, high, color=colour, linewidth=1.2)
+
+
+def _ends(values: np.ndarray, times: float) -> tuple[float, float]:
+    """Where an interval stops: a share's ends at 0 and 100 %, a difference's nowhere."""
+    shares = times == 100 and np.min(values) >= 0 and np.max(values) <= 1
+    return (0, 100) if shares else (-np.inf, np.inf)
 
 
 def bars(
@@ -89,11 +96,15 @@ def bars(
         )
         tops = means
         if spans[0].seeds > 1:
-            reach = np.array([span.high - span.mean for span in spans])
+            low, high = (
+                np.clip([getattr(s, end) for s in spans], *_ends(values, times))
+                for end in ("low", "high")
+            )
+            reach = (means - low, high - means)
             axis.errorbar(places, means, reach, fmt="none", ecolor=INK, capsize=3, linewidth=1)
             shift = np.linspace(-0.2, 0.2, len(numbers))[:, None] * width
             axis.plot(places + shift, numbers, ".", color=INK, markersize=3)
-            tops = np.maximum(means + reach, numbers.max(axis=0))
+            tops = np.maximum(high, numbers.max(axis=0))
         _on_top(axis, places, tops, [form.format(mean) for mean in means])
     axis.set_xticks(range(len(names)), names)
     axis.tick_params(axis="x", length=0)

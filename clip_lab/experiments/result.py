@@ -125,7 +125,7 @@ class Result:
     mode: str  # "quick" or "full"
     measured: Measured
     verdict: Verdict
-    minutes: float  # of all seeds together, without what is shared
+    minutes: float  # of one processor core, of all seeds together, without what is shared
     command: str
     machine: str
     versions: dict[str, str] = field(default_factory=dict)

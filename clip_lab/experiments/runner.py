@@ -139,7 +139,7 @@ def one_seed(name: str, config: Any, seed: int, subject: Subject | None = None) 
         parts += [_fingerprint(subject), str(subject.data)]
 
     def compute() -> dict[str, Any]:
-        start = time.monotonic()
+        start = time.process_time()
         torch.manual_seed(seed)
         with cache.used() as shared:
             if subject is None:
@@ -147,7 +147,7 @@ def one_seed(name: str, config: Any, seed: int, subject: Subject | None = None) 
             else:
                 assert this.measure_model is not None
                 measured = this.measure_model(config, seed, subject)
-        own = time.monotonic() - start - shared.now
+        own = time.process_time() - start - shared.now
         return {"measured": measured, "seconds": own, "shared": shared.seconds}
 
     return cache.numbers(this.name, cache.digest(*parts), compute)

@@ -143,4 +143,9 @@ EXPERIMENT = Experiment(
     measure_model=measure_model,
     judge=judge,
     draw=draw_figure,
+    reservation=(
+        "Pictures here have 32 pixels a side, and a letter three or four: a model that can't make "
+        "the letters out can't be fooled by them. The attack needs a model that reads; try "
+        "`--model` with a published one."
+    ),
 )
