@@ -394,10 +394,10 @@ def test_base_and_new_classes_have_nothing_in_common():
     config = prompt_learning.Config(shots=2, copies=3, splits=2)
     for split in prompt_learning._splits(emoji_world.new_model(0), config, 0):
         assert not set(split.names["base"]) & set(split.names["new"])
-        assert {name: len(part) for name, part in split.names.items()} == {"base": 22, "new": 22}
+        assert {name: len(part) for name, part in split.names.items()} == {"base": 6, "new": 6}
         for vectors, targets in (split.train, *split.tests.values()):
             assert len(vectors) == len(targets)
-            assert targets.bincount().tolist() == [len(targets) // 22] * 22
+            assert targets.bincount().tolist() == [len(targets) // 6] * 6
 
 
 def learning_run(base, new, noise):
