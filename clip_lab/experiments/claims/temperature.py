@@ -67,7 +67,7 @@ def judge(measured: Measured) -> Verdict:
     reading = "The notes can't be told apart by it."
     if read.apart:
         right = "002 is right that a low τ" if read.above_zero else "001 is right that a high τ"
-        reading = f"Seed {right} is sharp."
+        reading = f"Note {right} is sharp."
     because = (
         f"Read at ten times the τ, the entropy of one model's softmax changes by {read.number()} "
         f"nats. {reading} Trained at ten times the τ, by {trained.number()}. Learned from 0.07, τ "
