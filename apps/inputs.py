@@ -18,6 +18,7 @@ from clip_lab.zero_shot import TEMPLATES, fill
 
 MAX_FILE_BYTES = 10 * 2**20
 MAX_LABELS, MAX_LABEL_LENGTH, MAX_LABELS_LENGTH = 20_000, 300, 400_000
+MAX_PICTURES = 16  # of a matrix
 MAX_PROMPTS, MAX_PROMPTS_LENGTH = 40_000, 8_000_000
 OWN = "your own"  # the choice of template that reads a text box
 
@@ -62,6 +63,30 @@ def read_picture(upload: Upload | None) -> Image.Image:
         return open_image(base64.b64decode(body, validate=True))
     except binascii.Error as error:
         raise LabError(f"The picture's {kind[:40]} address is damaged. Upload a file.") from error
+
+
+def read_pictures(uploads: Sequence[Upload] | None) -> list[Image.Image]:
+    """What came through a box for several files, in their order."""
+    uploads = uploads or []
+    if len(uploads) > MAX_PICTURES:
+        raise LabError(f"{len(uploads)} pictures are too many; at most {MAX_PICTURES} are read.")
+    return [read_picture(upload) for upload in uploads]
+
+
+def parse_lines(text: str, most: int) -> tuple[str, ...]:
+    """Texts one a line, in their order, empty lines left out."""
+    lines = tuple(line.strip() for line in (text or "").split("\n") if line.strip())
+    if not lines:
+        raise LabError("Write at least one caption.")
+    if len(lines) > most:
+        raise LabError(f"{len(lines):,} captions are too many; at most {most} are read.")
+    longest = max(lines, key=len)
+    if len(longest) > MAX_LABEL_LENGTH:
+        raise LabError(
+            f"The caption “{longest[:40]}…” has {len(longest):,} characters; at most "
+            f"{MAX_LABEL_LENGTH} are read. Shorten it."
+        )
+    return lines
 
 
 def parse_labels(text: str) -> tuple[str, ...]:

@@ -1,12 +1,11 @@
-"""Parts of a page that Gradio doesn't have: the way from cosine to probability, and samples.
+"""Parts of a page that Gradio doesn't have. Their markup and behaviour lie in `static/`.
 
-Each is a `gr.HTML` whose markup, behaviour and looks lie in `static/`; here is the data they draw.
+Each is a `gr.HTML` with a plain JSON value: None hides it, {"error": sentence} says what was wrong.
 """
 
 import base64
 import io
-from collections.abc import Callable, Sequence
-from functools import wraps
+from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
@@ -15,57 +14,58 @@ from PIL import Image
 
 from apps.samples import Sample
 from apps.theme import asset
-from clip_lab import DualEncoder, LabError
+from clip_lab import DualEncoder
+from clip_lab.evaluation.similarity import Similarity
+from clip_lab.evaluation.template_effects import TemplateEffect
 from clip_lab.zero_shot import Prediction, fill
 
 SHOWN = 20  # labels drawn, of however many
 
-Value = dict[str, Any]  # what the panel of stages draws, or {"error": a sentence}
+Value = dict[str, Any]
 
 
-def in_words(work: Callable[..., Value]) -> Callable[..., Value]:
-    """A fault that the user can put right becomes a sentence in the result's place."""
-
-    @wraps(work)
-    def guarded(*args: Any, **kwargs: Any) -> Value:
-        try:
-            return work(*args, **kwargs)
-        except LabError as error:
-            return {"error": str(error)}
-
-    return guarded
-
-
-def stages_panel(value: Value, **options: Any) -> gr.HTML:
-    """Cosine, logit and probability of each label side by side, with the temperature's slider.
-
-    The slider works in the browser: the cosines are sent once, the rest is computed there. The
-    panel's value comes from `stages_value`, or is {"error": sentence}.
-    """
-    return _panel("stages", value, options)
-
-
-def samples_panel(samples: Sequence[Sample], **options: Any) -> gr.HTML:
-    """A grid of sample pictures. A click triggers `click` with the sample's `index`."""
-    value = [
-        {"src": data_address(s.picture), "name": s.name, "style": s.style, "mark": s.mark}
-        for s in samples
-    ]
-    return _panel("samples", value, options)
-
-
-def _panel(name: str, value: Any, options: dict[str, Any]) -> gr.HTML:
+def panel(name: str, value: Any = None, **options: Any) -> gr.HTML:
+    """The panel whose files in `static/` have this name."""
     return gr.HTML(
         value,
         html_template=asset(f"{name}.html"),
         js_on_load=asset(f"{name}.js"),
         apply_default_css=False,
+        elem_classes="lab-panel-box",
         **options,
     )
 
 
-def stages_value(prediction: Prediction, templates: Sequence[str], seen: Image.Image) -> Value:
-    """What the panel draws for the first picture of a prediction.
+def pair(name: str, elem_id: str, first: Any = None) -> list[gr.HTML]:
+    """Two panels of a kind, for a model and the one that it is compared with."""
+    return [panel(name, first, elem_id=elem_id), panel(name, elem_id=f"{elem_id}-other")]
+
+
+def samples_panel(
+    samples: Sequence[Sample], pressed: Sequence[int] = (), **options: Any
+) -> gr.HTML:
+    """A grid of sample pictures. A click triggers `click` with the sample's `index`."""
+    return panel("samples", samples_value(samples, pressed), **options)
+
+
+def samples_value(samples: Sequence[Sample], pressed: Sequence[int] = ()) -> list[Value]:
+    """What the grid of samples draws; `pressed`: the numbers of those that are chosen."""
+    return [
+        {
+            "src": data_address(sample.picture),
+            "name": sample.name,
+            "style": sample.style,
+            "mark": sample.mark,
+            "pressed": "true" if number in pressed else "false",
+        }
+        for number, sample in enumerate(samples)
+    ]
+
+
+def stages_value(
+    prediction: Prediction, templates: Sequence[str], seen: Image.Image, encoder: DualEncoder
+) -> Value:
+    """Cosine, logit and probability of the first picture of a prediction, for `stages`.
 
     All cosines, best first, but only the best labels' names. `seen`: the picture as the model sees
     it, drawn beside the result.
@@ -77,6 +77,7 @@ def stages_value(prediction: Prediction, templates: Sequence[str], seen: Image.I
         "labels": labels,
         "cosines": [round(float(cosines[i]), 6) for i in order],
         "scale": prediction.scale,
+        "bias": None if encoder.model.logit_bias is None else encoder.bias,
         "prompt": prompt_note(templates, labels[0]),
         "seen": data_address(seen),
         "size": seen.width,
@@ -93,13 +94,75 @@ def prompt_note(templates: Sequence[str], label: str) -> str:
     )
 
 
-def about(encoder: DualEncoder) -> str:
-    """What the model in use has seen, from its card, so that nobody expects more of it."""
-    card = encoder.card
-    seen, unknown = card.get("trained_on"), card.get("does_not_know")
-    words = f"It has seen {seen}." if seen else "Its card doesn't say what it was trained on."
-    words += f" Unknown to it: {unknown}." if unknown else ""
-    return f"**About this model, “{encoder.name}”.** {words}"
+def effects_value(
+    labels: Sequence[str], winner: int, share: float, effects: Sequence[TemplateEffect]
+) -> Value:
+    """Each template's part in the ensemble's answer, for `table`."""
+
+    count = "this one template" if len(effects) == 1 else f"all {len(effects)} templates"
+
+    def told(part: float | None, first: int | None) -> str:
+        if part is None or first is None:
+            return "nothing left"
+        other = "" if first == winner else f", but “{labels[first]}” leads"
+        return f"{100 * part:.1f} %{other}"
+
+    return {
+        "caption": f"“{labels[winner]}” has {100 * share:.1f} % by {count}, "
+        f"among the best {len(labels)} labels",
+        "columns": ["template", "cosine", "share by it alone", "share without it"],
+        "rows": [
+            [
+                effect.template,
+                f"{effect.cosine:.3f}",
+                told(effect.share_alone, effect.winner_alone),
+                told(effect.share_without, effect.winner_without),
+            ]
+            for effect in effects
+        ],
+        "note": "Vectors are averaged, not shares: a template that is sure of itself weighs no "
+        "more than another.",
+    }
+
+
+def heat_value(titles: Sequence[str], maps: np.ndarray, seen: Image.Image, note: str) -> Value:
+    """Maps (titles, rows, columns) over a picture, for `heat`."""
+    return {
+        "seen": data_address(seen),
+        "note": note,
+        "maps": [
+            {"title": title, "words": where(values), "values": np.round(values, 5).tolist()}
+            for title, values in zip(titles, maps, strict=True)
+        ],
+    }
+
+
+def matrix_value(
+    found: Similarity,
+    pictures: Sequence[tuple[Image.Image, str]],
+    captions: Sequence[str],
+    encoder: DualEncoder,
+) -> Value:
+    """Pictures with their names against captions, for `matrix`."""
+    return {
+        "pictures": [
+            {"src": data_address(encoder.preprocess.crop(picture)), "name": name}
+            for picture, name in pictures
+        ],
+        "captions": list(captions),
+        "cosines": found.cosines.tolist(),
+        "picture_lengths": found.picture_lengths.tolist(),
+        "caption_lengths": found.text_lengths.tolist(),
+        "scale": encoder.scale,
+    }
+
+
+def where(values: np.ndarray) -> str:
+    """A map in words: where its highest place lies."""
+    row, column = np.unravel_index(values.argmax(), values.shape)
+    down = ("top", "middle", "bottom")[int(3 * row / values.shape[0])]
+    across = ("left", "centre", "right")[int(3 * column / values.shape[1])]
+    return f"strongest at the {down} {across}"
 
 
 def data_address(picture: Image.Image) -> str:

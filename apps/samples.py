@@ -124,10 +124,23 @@ def photo_labels() -> dict[str, str]:
     }
 
 
-def starting_point(model_name: str) -> tuple[list[Sample], dict[str, str]]:
+@dataclass(frozen=True)
+class Start:
+    """What a page shows before anything is chosen: samples, and lists of labels by name."""
+
+    samples: list[Sample]
+    lists: dict[str, str]
+
+    @property
+    def labels(self) -> str:
+        return next(iter(self.lists.values()))
+
+
+@cache
+def starting_point(model_name: str) -> Start:
     """Samples and lists of labels of the kind that a model was trained on."""
     if model_name == "shapes":
-        return shape_samples(), shape_labels()
+        return Start(shape_samples(), shape_labels())
     if model_name == "photos":  # no photograph comes with the lab: bring your own
-        return emoji_samples(marked=False), photo_labels()
-    return emoji_samples(marked=model_name == "emoji"), emoji_labels()
+        return Start(emoji_samples(marked=False), photo_labels())
+    return Start(emoji_samples(marked=model_name == "emoji"), emoji_labels())

@@ -9,7 +9,6 @@ from gradio.themes.utils.fonts import LocalFont
 from clip_lab.errors import LabError
 
 STATIC = Path(__file__).parent / "static"
-MODEL_WORK = "model"  # the concurrency_id of everything that runs the model: one at a time
 
 # Fonts that lie in Gradio's package; a Google font would be fetched from outside. Of its default,
 # the weight 600 has but a few letters, so 700 stands in for it. Faint text is darker than Gradio's,
@@ -41,7 +40,8 @@ def launch_options() -> dict[str, Any]:
     return {
         "theme": THEME,
         # In the head it is taken as it stands; through `css`, Gradio rewrites every selector.
-        "head": f"<style>{asset('lab.css')}</style>",
+        "head": f"<style>{asset('lab.css')}</style>"
+        + "".join(f"<script>{asset(name)}</script>" for name in ("html-to-image.js", "lab.js")),
         "max_file_size": "10mb",
         "footer_links": [],
         "run_history": False,  # it would keep uploads in the browser and offer to send them away

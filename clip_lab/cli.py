@@ -1,9 +1,11 @@
 """The `clip-lab` command."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from clip_lab.errors import LabError
 from clip_lab.eval_command import add_eval
@@ -11,6 +13,9 @@ from clip_lab.experiment_command import add_experiment
 from clip_lab.model_options import MODEL_HELP, add_model_options, load_model, positive
 from clip_lab.models_command import add_models
 from clip_lab.train_command import add_blend, add_train
+
+if TYPE_CHECKING:
+    from clip_lab.search import FolderIndex
 
 EXAMPLES = """\
 try:
@@ -112,28 +117,51 @@ def run_classify(options: argparse.Namespace) -> None:
 def _search(commands) -> None:
     command = _command(commands, "search", run_search, "find pictures in a folder by words")
     command.add_argument("folder", help="a folder of pictures, searched with all below it")
-    command.add_argument("query", help="what to look for, in words, or another picture's path")
+    command.add_argument(
+        "query", nargs="*", help="what to look for: words, another picture's path, or several"
+    )
+    command.add_argument(
+        "--minus", action="append", default=[], help="what to lead away from: words or a picture"
+    )
     command.add_argument(
         "--top", type=positive(int), default=10, help="how many to show (default: 10)"
     )
     command.add_argument("--rebuild", action="store_true", help="index the folder anew")
+    command.add_argument("--remove", action="store_true", help="delete the folder's index, and end")
     _add_model(command)
 
 
 def run_search(options: argparse.Namespace) -> None:
-    """Print the nearest pictures, best first. The index is made once and kept in the folder."""
-    from clip_lab.folder_index import folder_index
+    """Bring the folder's index up to date, then print the nearest pictures, best first."""
+    from clip_lab.search import FolderIndex, Term, query_vector
 
     encoder = load_model(options)
-    index, skipped = folder_index(encoder, Path(options.folder), options.rebuild)
-    for message in skipped:
-        print(f"clip-lab: left out: {message}", file=sys.stderr)
-    if Path(options.query).is_file():
-        query = encoder.encode_images([options.query])
-    else:
-        query = encoder.encode_texts([options.query])
-    for hit in index.search(query, options.top)[0]:
+    index = FolderIndex(options.folder, encoder)
+    if options.remove:
+        return index.remove()
+    signs = [(1.0, content) for content in options.query] + [(-1.0, c) for c in options.minus]
+    terms = [Term(content, sign, os.path.isfile(content)) for sign, content in signs]
+    query = query_vector(encoder, terms)  # a fault in it is said before an hour's work
+    if options.rebuild:
+        index.remove()
+    _follow(index)
+    for hit in index.open().search(query, options.top).hits:
         print(f"{hit.score:6.3f}  {Path(options.folder) / hit.row['path']}")
+
+
+def _follow(index: "FolderIndex") -> None:
+    """Update with a bar, and say what was left out."""
+    from tqdm.auto import tqdm
+
+    if note := index.note():
+        print(f"clip-lab: {note}", file=sys.stderr)
+    left_out: tuple[str, ...] = ()
+    with tqdm(unit=" pictures", leave=False, delay=1) as bar:
+        for progress in index.update():
+            bar.total, left_out = progress.total, progress.left_out
+            bar.update(progress.done - bar.n)
+    for message in left_out:
+        print(f"clip-lab: left out: {message}", file=sys.stderr)
 
 
 # -- app, lab, info -------------------------------------------------------------------------------
@@ -154,10 +182,11 @@ def run_app(options: argparse.Namespace) -> None:
     """Serve the Gradio page until Ctrl-C."""
     try:
         from apps.lab import main as app
+        from apps.models import Models
     except ImportError as error:
         raise LabError(f"The apps need: pip install “clip-lab[apps]” ({error}).") from error
     app(
-        load_model(options),
+        Models(load_model(options), device=options.device, dtype=options.dtype),
         host=options.host,
         port=options.port,
         share=options.share,

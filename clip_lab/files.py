@@ -10,6 +10,12 @@ from clip_lab.errors import LabError
 PART = ".part"  # ends the name of a file that is not yet whole
 
 
+def cache_folder() -> Path:
+    """Where the lab keeps what it can make again: $CLIP_LAB_CACHE, or ~/.cache/clip-lab."""
+    home = os.environ.get("CLIP_LAB_CACHE")
+    return Path(home) if home else Path.home() / ".cache" / "clip-lab"
+
+
 def sweep(folder: Path) -> None:
     """Remove what a killed process left half-written, in a folder that no other one writes to."""
     for leftover in folder.glob(f".*{PART}"):

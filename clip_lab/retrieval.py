@@ -1,7 +1,8 @@
 """Search by meaning: keep many unit vectors, find those nearest to a query's.
 
 Exact: one matrix product over all vectors, which are memory-mapped as float16, so that a big
-collection needn't fit in memory; SQLite says what each row is.
+collection needn't fit in memory; SQLite says what each row is. Filters, folders of one's own
+pictures and approximate search: `clip_lab.search`.
 """
 
 import json
@@ -12,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from clip_lab.errors import LabError
@@ -20,15 +22,16 @@ from clip_lab.files import write_whole
 
 PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
 VECTORS, ROWS = "vectors.npy", "rows.sqlite"
-BLOCK = 65_536  # rows multiplied at a time: bounds memory on a big collection
+BLOCK = 2048  # rows multiplied at a time: as float32 they still lie in the processor's cache
 
 
 @dataclass(frozen=True)
 class Hit:
-    """One result: the cosine to the query, and what is known of the row."""
+    """One result: the cosine to the query, what is known of the row, and the row's number."""
 
     score: float
     row: dict[str, Any]
+    number: int
 
 
 class VectorIndex:
@@ -50,27 +53,60 @@ class VectorIndex:
     def __len__(self) -> int:
         return len(self.vectors)
 
-    def search(self, queries: Float[Tensor, "queries embed_dim"], k: int = 10) -> list[list[Hit]]:
-        """For each query its k nearest rows by cosine, best first; fewer where there are fewer."""
-        if len(self) == 0:
+    def search(
+        self,
+        queries: Float[Tensor, "queries embed_dim"],
+        k: int = 10,
+        among: Bool[np.ndarray, " rows"] | None = None,
+    ) -> list[list[Hit]]:
+        """For each query its k nearest rows by cosine, best first; fewer where there are fewer.
+
+        `among`: only the rows marked True are looked at, so k come back wherever k are marked. Of
+        equally near rows the earlier comes first. Raises LabError for another model's vectors.
+        """
+        self.check(queries, k)
+        numbers = np.arange(len(self)) if among is None else np.flatnonzero(among)
+        if len(numbers) == 0:
             return [[] for _ in queries]
-        if queries.shape[1] != self.vectors.shape[1]:
+        scores = self._cosines(queries, None if among is None else numbers)
+        return [
+            [self._hit(int(numbers[i]), float(row[i])) for i in k_best(row, k)] for row in scores
+        ]
+
+    def _hit(self, number: int, score: float) -> Hit:
+        return Hit(score, self.rows[number], number)
+
+    def check(self, queries: Float[Tensor, "queries query_dim"], k: int) -> None:
+        """Raises LabError for queries that can't be answered."""
+        if len(self) and queries.shape[1] != self.vectors.shape[1]:
             raise LabError(
                 f"The index was made by another model: its vectors have {self.vectors.shape[1]} "
                 f"numbers, the query {queries.shape[1]}."
             )
-        scores = self._cosines(queries.numpy())
-        order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-        return [
-            [Hit(float(row[i]), self.rows[i]) for i in best]
-            for row, best in zip(scores, order, strict=True)
-        ]
+        if not queries.isfinite().all():
+            raise LabError("The query's vector holds values that are no numbers. Encode it again.")
+        if k < 1:
+            raise LabError(f"The {k} nearest can't be found: ask for 1 or more.")
 
     def _cosines(
-        self, queries: Float[np.ndarray, "queries embed_dim"]
-    ) -> Float[np.ndarray, "queries rows"]:
-        blocks = (self.vectors[i : i + BLOCK] for i in range(0, len(self), BLOCK))
-        return np.concatenate([queries @ block.astype(np.float32).T for block in blocks], axis=1)
+        self,
+        queries: Float[Tensor, "queries embed_dim"],
+        numbers: Int[np.ndarray, " chosen"] | None,
+    ) -> Float[np.ndarray, "queries chosen"]:
+        """Block by block, each made float32 in the same small piece of memory.
+
+        A fresh piece for each block would cost ten times the product itself: the system has to
+        find and clear it.
+        """
+        vectors = torch.from_numpy(self.vectors)
+        count = len(vectors) if numbers is None else len(numbers)
+        buffer = torch.empty(min(BLOCK, count), vectors.shape[1])
+        scores = torch.empty(len(queries), count)
+        for start in range(0, count, BLOCK):
+            own = slice(start, min(start + BLOCK, count))
+            block = vectors[own if numbers is None else torch.from_numpy(numbers[own])]
+            scores[:, own] = queries @ buffer[: len(block)].copy_(block).T
+        return scores.numpy()
 
     def save(self, folder: str | Path) -> None:
         """Two files, each written whole or not at all."""
@@ -95,13 +131,27 @@ class VectorIndex:
         """An index that `save` wrote. Raises LabError where it is missing or damaged."""
         folder = Path(folder)
         try:
-            vectors = np.load(folder / VECTORS, mmap_mode="r", allow_pickle=False)
+            # "c": torch wants memory that could be written to. Nothing is, and no file changes.
+            vectors = np.load(folder / VECTORS, mmap_mode="c", allow_pickle=False)
             connection = sqlite3.connect(f"file:{folder / ROWS}?mode=ro", uri=True)
             rows = connection.execute("SELECT json FROM rows ORDER BY id").fetchall()
             connection.close()
             return cls(vectors, [json.loads(row) for (row,) in rows])
         except (OSError, ValueError, EOFError, sqlite3.Error) as error:
             raise LabError(f"“{folder}” holds no index that can be read ({error}).") from error
+
+
+def k_best(scores: Float[np.ndarray, " rows"], k: int) -> Int[np.ndarray, " best"]:
+    """Places of the k highest scores, best first; of equal ones the earlier place first.
+
+    Only what reaches the k-th highest is sorted: finding that one takes a pass or two over the
+    scores, sorting them all some twenty.
+    """
+    places = np.arange(len(scores))
+    if k < len(scores):
+        lowest = np.partition(scores, len(scores) - k)[len(scores) - k]
+        places = np.flatnonzero(scores >= lowest)
+    return places[np.argsort(-scores[places], kind="stable")][:k]
 
 
 def find_pictures(folder: str | Path) -> Iterator[Path]:

@@ -21,9 +21,12 @@ install_import_hook(
         "clip_lab.interpret",
         "clip_lab.zero_shot",
         "clip_lab.retrieval",
+        "clip_lab.search",
         "clip_lab.data",
         "clip_lab.training",
         "clip_lab.evaluation",
+        "clip_lab.maps",
+        "clip_lab.map_collections",
     ],
     "beartype.beartype",
 )

@@ -22,6 +22,7 @@ from app_server import served, tiny_encoder
 from gradio_client import Client, handle_file
 
 from apps import inputs, lab, theme
+from apps.models import Models
 from apps.panels import SHOWN, prompt_note
 from apps.samples import emoji_samples, starting_point
 from clip_lab import LabError, ZeroShotClassifier
@@ -46,7 +47,8 @@ def client(address: str) -> Client:
 def classify(client: Client, capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Any]]:
     def call(picture: Any, labels: str = LABELS, template: str = "bare name", own: str = "") -> Any:
         picture = handle_file(picture) if isinstance(picture, Path) else picture
-        return client.predict(picture, labels, template, own, api_name="/classify")
+        words = (labels, False, template, own)
+        return client.predict(picture, *words, "tiny", "", api_name="/classify")[0]
 
     capfd.readouterr()
     yield call
@@ -160,7 +162,7 @@ def data_url(content: bytes) -> dict[str, Any]:
 
 def post(address: str, upload: Any) -> dict[str, Any] | None:
     """The answer to a request that Gradio's client would not send as it is."""
-    body = {"data": [upload, LABELS, "bare name", ""]}
+    body = {"data": [upload, LABELS, False, "bare name", "", "tiny", ""]}
     event = httpx.post(f"{address}gradio_api/call/classify", json=body, timeout=60).json()
     url = f"{address}gradio_api/call/classify/{event['event_id']}"
     name, data = httpx.get(url, timeout=60).text.strip().split("\n")[-2:]
@@ -299,7 +301,7 @@ def test_page_says_what_the_model_has_seen(address: str) -> None:
 def test_taken_port_is_a_sentence(address: str) -> None:
     port = int(address.rstrip("/").rsplit(":", 1)[1])
     with pytest.raises(LabError, match=f"Port {port} on 127.0.0.1 is taken"):
-        theme.launch(lab.build_demo(ENCODER), port=port, block=False)
+        theme.launch(lab.build_demo(Models(ENCODER)), port=port, block=False)
 
 
 def test_samples_are_what_their_marks_say() -> None:
@@ -316,15 +318,13 @@ def test_samples_are_what_their_marks_say() -> None:
 
 @pytest.mark.parametrize("model", ["emoji", "shapes", "of my own"])
 def test_every_model_has_a_starting_point(model: str) -> None:
-    samples, sets = starting_point(model)
-    assert len(samples) == 12
-    assert any(sample.mark for sample in samples) == (model in ("emoji", "shapes"))
-    for name, text in sets.items():
+    start = starting_point(model)
+    assert len(start.samples) == 12
+    assert any(sample.mark for sample in start.samples) == (model in ("emoji", "shapes"))
+    for name, text in start.lists.items():
         labels = inputs.parse_labels(text)
         assert len(labels) >= 10, name
-    assert {sample.name for sample in samples} <= set(
-        inputs.parse_labels(next(iter(sets.values())))
-    )
+    assert {sample.name for sample in start.samples} <= set(inputs.parse_labels(start.labels))
 
 
 def test_prompt_note_names_a_few() -> None:

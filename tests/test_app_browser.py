@@ -1,24 +1,19 @@
 """The page in a real browser: what a person sees, on a desk and on a phone."""
 
+import csv
 import io
 import math
 import re
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 pytest.importorskip("gradio", reason="the app needs the extra 'apps'")
 pytest.importorskip("playwright", reason="browser tests need Playwright (extra 'dev')")
 
-from app_server import served, tiny_encoder
+from app_server import CHROMIUM, Visit, browser_open, served, tiny_encoder
 from PIL import Image
-from playwright.sync_api import Browser, FilePayload, Page, sync_playwright
-
-CHROMIUM = Path("/usr/bin/chromium")
-QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync", "--no-first-run"]  # fmt: skip
+from playwright.sync_api import Browser, FilePayload
 
 pytestmark = [
     pytest.mark.browser,
@@ -28,39 +23,21 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
-    with served(tiny_encoder()) as url:
+    with served(tiny_encoder(), tiny_encoder("another", 1)) as url:
         yield url
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=QUIET)
+    with browser_open() as browser:
         yield browser
-        browser.close()
 
 
-class Visit:
-    """A page that is open, with all that it asked for and complained of."""
-
-    def __init__(self, browser: Browser, address: str, width: int, height: int, **options: Any):
-        self.requests: list[str] = []
-        self.complaints: list[str] = []
-        self.page: Page = browser.new_page(viewport={"width": width, "height": height}, **options)
-        self.page.set_default_timeout(30_000)
-        self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on(
-            "console",
-            lambda note: self.complaints.append(note.text) if note.type == "error" else None,
-        )
-        self.page.on("dialog", lambda dialog: self.complaints.append(dialog.message))
-        self.page.goto(address)
-        self.page.wait_for_selector(".stages-body:not([hidden])")
-        self.address = address
+class Desk(Visit):
+    """The first tab: labels of one picture."""
 
     def column(self, kind: str) -> list[str]:
-        return self.page.locator(f"tbody .stages-{kind} .stages-number").all_inner_texts()
+        return self.page.locator(f"#stages tbody .stages-{kind} .stages-number").all_inner_texts()
 
     def write_labels(self, text: str) -> None:
         """As a paste does. (Playwright's `fill` takes minutes over thousands of lines.)"""
@@ -73,23 +50,17 @@ class Visit:
             text,
         )
 
-    def close(self) -> None:
-        local = (self.address, "data:", "blob:")
-        assert [url for url in self.requests if not url.startswith(local)] == []
-        assert self.complaints == []
-        self.page.close()
-
 
 @pytest.fixture
-def desk(browser: Browser, address: str) -> Iterator[Visit]:
-    visit = Visit(browser, address, 1280, 900)
+def desk(browser: Browser, address: str) -> Iterator[Desk]:
+    visit = Desk(browser, address, 1280, 900)
     yield visit
     visit.close()
 
 
 @pytest.fixture
-def phone(browser: Browser, address: str) -> Iterator[Visit]:
-    visit = Visit(browser, address, 390, 844, has_touch=True)
+def phone(browser: Browser, address: str) -> Iterator[Desk]:
+    visit = Desk(browser, address, 390, 844, has_touch=True)
     yield visit
     visit.close()
 
@@ -98,15 +69,15 @@ def numbers(texts: list[str]) -> list[float]:
     return [float(re.sub(r"[ %<]", "", text).replace("−", "-")) for text in texts]
 
 
-def click_sample(visit: Visit, name: str) -> None:
-    before = visit.page.locator(".stages-seen img").get_attribute("src")
+def click_sample(visit: Desk, name: str) -> None:
+    before = visit.page.locator("#stages .stages-seen img").get_attribute("src")
     visit.page.locator(".sample", has_text=name).click()
     visit.page.wait_for_function(
-        "before => document.querySelector('.stages-seen img').src !== before", arg=before
+        "before => document.querySelector('#stages .stages-seen img').src !== before", arg=before
     )
 
 
-def test_sample_shows_three_columns(desk: Visit) -> None:
+def test_sample_shows_three_columns(desk: Desk) -> None:
     click_sample(desk, "zebra")
     assert desk.page.locator(".sample[aria-pressed=true]").inner_text().startswith("zebra")
     cosines, logits = numbers(desk.column("cosine")), numbers(desk.column("logit"))
@@ -119,16 +90,16 @@ def test_sample_shows_three_columns(desk: Visit) -> None:
     assert shares == pytest.approx([100 * p / sum(powers) for p in powers], abs=0.2)
 
 
-def test_temperature_answers_in_the_browser_alone(desk: Visit) -> None:
+def test_temperature_answers_in_the_browser_alone(desk: Desk) -> None:
     cosines, shares = desk.column("cosine"), desk.column("share")
     desk.requests.clear()
     milliseconds = desk.page.evaluate(
         """() => {
-            const slider = document.querySelector('.stages input');
+            const slider = document.querySelector('#stages .stages-tau-track input');
             const began = performance.now();
             slider.value = slider.max;
             slider.dispatchEvent(new Event('input', {bubbles: true}));
-            document.querySelector('.stages').getBoundingClientRect();  // laid out anew
+            document.querySelector('#stages .stages').getBoundingClientRect();  // laid out anew
             return performance.now() - began;
         }"""
     )
@@ -136,70 +107,70 @@ def test_temperature_answers_in_the_browser_alone(desk: Visit) -> None:
     flat = numbers(desk.column("share"))
     assert max(flat) - min(flat) < max(numbers(shares)) - min(numbers(shares))
     assert desk.column("cosine") == cosines
-    desk.page.locator(".stages-learned").click()
+    desk.page.locator("#stages .stages-learned").click()
     assert desk.column("share") == shares
     assert desk.requests == []
 
 
-def test_temperature_by_keyboard(desk: Visit) -> None:
-    slider = desk.page.locator(".stages input")
+def test_temperature_by_keyboard(desk: Desk) -> None:
+    slider = desk.page.locator("#stages .stages-tau-track input")
     slider.focus()
     before = slider.get_attribute("aria-valuetext")
     desk.page.keyboard.press("ArrowRight")
     assert slider.get_attribute("aria-valuetext") != before
-    assert desk.page.get_by_label("Temperature τ").count() == 1
+    assert desk.page.locator("#stages").get_by_label("Temperature τ").count() == 1
     desk.page.keyboard.press("Home")
     assert numbers(desk.column("share"))[0] > 95  # nearly no temperature: the winner takes all
 
 
-def test_sample_by_keyboard(desk: Visit) -> None:
+def test_sample_by_keyboard(desk: Desk) -> None:
     sample = desk.page.locator(".sample", has_text="guitar")
     sample.focus()
-    before = desk.page.locator(".stages-seen img").get_attribute("src")
+    before = desk.page.locator("#stages .stages-seen img").get_attribute("src")
     desk.page.keyboard.press("Enter")
     desk.page.wait_for_function(
-        "before => document.querySelector('.stages-seen img').src !== before", arg=before
+        "before => document.querySelector('#stages .stages-seen img').src !== before", arg=before
     )
     assert sample.get_attribute("aria-pressed") == "true"
 
 
-def test_html_in_a_label_is_text(desk: Visit) -> None:
+def test_html_in_a_label_is_text(desk: Desk) -> None:
     label = "<img src=x onerror=alert(1)>"
     desk.write_labels(f"{label}\n<b>bold</b>\n" + r"${alert(2)} {{alert}}")
-    desk.page.wait_for_function("document.querySelectorAll('tbody tr').length === 3")
-    names = desk.page.locator("tbody .stages-label").all_inner_texts()
+    desk.page.wait_for_function("document.querySelectorAll('#stages tbody tr').length === 3")
+    names = desk.page.locator("#stages tbody .stages-label").all_inner_texts()
     assert label in names and "<b>bold</b>" in names
-    assert desk.page.locator("tbody img, tbody b").count() == 0
+    assert desk.page.locator("#stages tbody img, #stages tbody b").count() == 0
 
 
-def test_thousands_of_labels_show_the_best(desk: Visit) -> None:
+def test_thousands_of_labels_show_the_best(desk: Desk) -> None:
     desk.write_labels("\n".join(f"thing {i}" for i in range(5000)))
     desk.page.wait_for_selector("text=The best 20 of 5,000 labels", timeout=60_000)
-    assert desk.page.locator("tbody tr").count() == 20
-    foot = desk.page.locator("tfoot").inner_text()
+    assert desk.page.locator("#stages tbody tr").count() == 20
+    foot = desk.page.locator("#stages tfoot").inner_text()
     assert "4,980 other labels" in foot and "all 5,000 labels" in foot
 
 
-def test_fault_is_told_in_the_page_and_mended(desk: Visit) -> None:
+def test_fault_is_told_in_the_page_and_mended(desk: Desk) -> None:
     desk.write_labels("")
     alert = desk.page.get_by_role("alert")
     alert.wait_for()
     assert "at least one label" in alert.inner_text()
     desk.write_labels("cat")
-    desk.page.wait_for_selector(".stages-body:not([hidden])")
+    desk.page.wait_for_selector("#stages .lab-body:not([hidden])")
     assert desk.column("share") == ["100 %"]
 
 
-def test_upload_of_a_picture_and_of_nothing(desk: Visit) -> None:
+def test_upload_of_a_picture_and_of_nothing(desk: Desk) -> None:
     buffer = io.BytesIO()
     Image.new("RGB", (90, 60), "teal").save(buffer, "PNG")
     teal = FilePayload(name="teal.png", mimeType="image/png", buffer=buffer.getvalue())
     words = FilePayload(name="words.png", mimeType="image/png", buffer=b"not a picture")
-    chooser = desk.page.locator("#picture input[type=file]")
+    chooser = desk.page.locator("#sample-picture input[type=file]")
     desk.page.get_by_label("Remove Image").click()
     desk.page.get_by_role("alert").wait_for()
     chooser.set_input_files(teal)
-    desk.page.wait_for_selector(".stages-body:not([hidden])")
+    desk.page.wait_for_selector("#stages .lab-body:not([hidden])")
     assert desk.page.locator(".sample[aria-pressed=true]").count() == 0
     desk.page.get_by_label("Remove Image").click()
     desk.page.get_by_role("alert").wait_for()
@@ -207,7 +178,7 @@ def test_upload_of_a_picture_and_of_nothing(desk: Visit) -> None:
     desk.page.wait_for_selector("text=not a picture that can be read")
 
 
-def test_own_template(desk: Visit) -> None:
+def test_own_template(desk: Desk) -> None:
     desk.page.get_by_label("your own").click()
     box = desk.page.get_by_label("Your templates")
     box.wait_for()
@@ -217,22 +188,102 @@ def test_own_template(desk: Visit) -> None:
     desk.page.get_by_role("alert").wait_for()
 
 
-def test_whole_list_of_labels(desk: Visit) -> None:
+def test_whole_list_of_labels(desk: Desk) -> None:
     desk.page.get_by_label("Take a whole list").click()
     desk.page.get_by_role("option", name="animals", exact=True).click()
     desk.page.wait_for_selector("text=The best 20 of")
     assert "llama" in desk.page.locator("#labels textarea").input_value()
 
 
-def test_light_and_dark(desk: Visit) -> None:
-    ink = "getComputedStyle(document.querySelector('.stages')).backgroundColor"
+def test_sigmoid_judges_each_label_by_itself(desk: Desk) -> None:
+    softmax = numbers(desk.column("share"))
+    desk.page.get_by_role("radio", name="sigmoid: each by itself").click()
+    each = numbers(desk.column("share"))
+    assert sum(softmax) == pytest.approx(100, abs=1) and each != softmax
+    half = desk.page.locator("#stages").get_by_label("50 % at a cosine of")
+    half.fill(str(numbers(desk.column("cosine"))[0]))
+    assert numbers(desk.column("share"))[0] == pytest.approx(50, abs=0.2)
+    desk.page.keyboard.press("Shift+Tab")  # back to the chosen of the two
+    desk.page.keyboard.press("ArrowLeft")
+    assert numbers(desk.column("share")) == softmax
+
+
+def test_none_of_these_takes_its_share(desk: Desk) -> None:
+    desk.write_labels("cat")
+    desk.page.wait_for_function("document.querySelectorAll('#stages tbody tr').length === 1")
+    desk.page.get_by_label("Add a label “none of these”").click()
+    desk.page.wait_for_function("document.querySelectorAll('#stages tbody tr').length === 2")
+    assert sum(numbers(desk.column("share"))) == pytest.approx(100, abs=0.2)
+
+
+def test_templates_and_places_are_shown_on_request_and_cleared(desk: Desk) -> None:
+    desk.page.get_by_label("drawings", exact=True).click()
+    desk.page.wait_for_selector("text=4 texts and their vectors were averaged")
+    desk.page.get_by_role("button", name="Each template's part").click()
+    desk.page.wait_for_selector("#templates tbody tr")
+    assert desk.page.locator("#templates tbody tr").count() == 4
+    desk.page.get_by_role("button", name="Where in the picture?").click()
+    desk.page.wait_for_selector("#where canvas[role=img]")
+    maps = desk.page.locator("#where canvas[role=img]")
+    assert maps.count() == 4 and "strongest at the" in (
+        maps.first.get_attribute("aria-label") or ""
+    )
+    click_sample(desk, "zebra")
+    desk.page.wait_for_selector("#where .lab-body", state="hidden")
+    desk.page.wait_for_selector("#templates .lab-body", state="hidden")
+
+
+def test_two_models_side_by_side(desk: Desk) -> None:
+    desk.page.get_by_label("Compare with").click()
+    desk.page.get_by_role("option", name="another (given)").click()
+    desk.page.wait_for_selector("#stages-other .lab-body:not([hidden])")
+    titles = desk.page.locator(".stages .lab-model").all_inner_texts()
+    assert titles == ["tiny", "another"]
+    cosines = desk.page.locator("#stages-other tbody .stages-cosine .stages-number")
+    assert cosines.count() == 20 and cosines.all_inner_texts() != desk.column("cosine")
+
+
+def test_a_link_shows_the_same_view(desk: Desk, browser: Browser) -> None:
+    click_sample(desk, "zebra")
+    desk.write_labels("zebra\nhorse & cart\n“苹果”")
+    desk.page.get_by_label("drawings", exact=True).click()
+    desk.page.wait_for_function("location.search.includes('template=drawings')")
+    desk.page.wait_for_function("document.querySelectorAll('#stages tbody tr').length === 3")
+    desk.page.wait_for_selector("text=4 texts and their vectors")
+    link = desk.page.url
+    other = Desk(browser, desk.address, 1280, 900, path=link.removeprefix(desk.address))
+    other.page.wait_for_function("document.querySelectorAll('#stages tbody tr').length === 3")
+    other.page.wait_for_selector("text=4 texts and their vectors")
+    other.page.wait_for_selector(".sample[aria-pressed=true] >> text=zebra")
+    assert other.column("cosine") == desk.column("cosine")
+    assert other.page.url == link
+    other.close()
+
+
+def test_numbers_and_picture_are_saved(desk: Desk) -> None:
+    desk.write_labels('=1+1\n"quoted", and a comma\ncat')
+    desk.page.wait_for_function("document.querySelectorAll('#stages tbody tr').length === 3")
+    with desk.page.expect_download() as numbers_file:
+        desk.page.locator("#stages").get_by_role("button", name="Numbers (CSV)").click()
+    rows = list(csv.reader(numbers_file.value.path().read_text("utf-8-sig").splitlines()))
+    assert rows[0][:3] == ["label", "cosine", "logit at tau=0.07"]
+    assert {row[0] for row in rows[1:]} == {"'=1+1", '"quoted", and a comma', "cat"}
+    assert sum(float(row[3]) for row in rows[1:]) == pytest.approx(1)
+    with desk.page.expect_download() as picture_file:
+        desk.page.locator("#stages").get_by_role("button", name="Picture (PNG)").click()
+    with Image.open(picture_file.value.path()) as picture:
+        assert picture.width > 600 and len(picture.convert("RGB").getcolors(10**6) or []) > 20
+
+
+def test_light_and_dark(desk: Desk) -> None:
+    ink = "getComputedStyle(document.querySelector('#stages .stages')).backgroundColor"
     light = desk.page.evaluate(ink)
     desk.page.get_by_label("Switch between light and dark").click()
     assert desk.page.evaluate(ink) != light
 
 
-def test_table_speaks(desk: Visit) -> None:
-    table = desk.page.get_by_role("table")
+def test_table_speaks(desk: Desk) -> None:
+    table = desk.page.locator("#stages").get_by_role("table")
     assert table.get_by_role("columnheader").count() == 4
     assert table.get_by_role("rowheader").count() == 21  # twenty labels and the sum
     assert desk.page.locator("img:not([alt])").count() == 0
@@ -243,15 +294,15 @@ def test_table_speaks(desk: Visit) -> None:
     assert nameless == 0
 
 
-def test_phone(phone: Visit) -> None:
+def test_phone(phone: Desk) -> None:
     assert phone.page.evaluate("document.documentElement.scrollWidth") <= 390
     click_sample(phone, "rainbow")
-    rows = phone.page.locator("tbody tr:visible")
+    rows = phone.page.locator("#stages tbody tr:visible")
     assert rows.count() == 8
     phone.page.get_by_role("button", name="Show all 20 rows").click()
     assert rows.count() == 20
     width = phone.page.evaluate(
-        "Math.max(...[...document.querySelectorAll('.stages *')]"
+        "Math.max(...[...document.querySelectorAll('#stages .stages *')]"
         ".map(one => one.getBoundingClientRect().right))"
     )
     assert width <= 390

@@ -21,7 +21,8 @@ def model(encoder, tmp_path):
 
 
 @pytest.fixture
-def pictures(tmp_path):
+def pictures(tmp_path, monkeypatch):
+    monkeypatch.setenv("CLIP_LAB_CACHE", str(tmp_path / "cache"))
     folder = tmp_path / "pictures"
     (folder / "deep").mkdir(parents=True)
     Image.new("RGB", (40, 30), RED).save(folder / "red.png")
@@ -113,27 +114,54 @@ def test_an_unknown_or_damaged_model_is_a_sentence(capsys, model, pictures, tmp_
     assert status == 2 and "model.safetensors” is damaged" in err
 
 
+def found(out: str) -> list[str]:
+    return [line.split("  ")[-1].split("/")[-1] for line in out.splitlines()]
+
+
 def test_search_indexes_once_and_names_what_it_left_out(capsys, model, pictures, encoder):
     command = ("search", pictures, "red heart", "--model", model)
     status, out, err = run(capsys, *command)
     assert status == 0
     for name in ("empty.png", "text.jpg", "bomb.png", "cut.jpg"):
         assert name in err
-    found = [line.split("  ")[-1].split("/")[-1] for line in out.splitlines()]
-    assert sorted(found) == ["cyan.jpg", "grey16.png", "red.png"]
+    assert sorted(found(out)) == ["cyan.jpg", "grey16.png", "red.png"]
     vectors = encoder.encode_images([pictures / name for name in ("red.png", "cyan.jpg")])
     best = float((vectors @ encoder.encode_texts(["red heart"]).T).max())
     assert float(out.split()[0]) >= best - 0.002
-    (pictures / "red.png").unlink()  # the second time nothing is read but the index
-    assert run(capsys, *command) == (0, out, "")
-    status, out, _ = run(capsys, *command, "--rebuild")
-    assert status == 0 and "red.png" not in out
+    assert run(capsys, *command) == (0, out, "")  # the bad ones aren't tried, or named, again
+    (pictures / "red.png").unlink()
+    status, out, _ = run(capsys, *command)
+    assert status == 0 and sorted(found(out)) == ["cyan.jpg", "grey16.png"]
+    status, out, err = run(capsys, *command, "--rebuild")
+    assert status == 0 and "red.png" not in out and "empty.png" in err
 
 
 def test_search_by_picture(capsys, model, pictures):
     status, out, _ = run(capsys, "search", pictures, pictures / "red.png", "--model", model)
     assert status == 0 and out.splitlines()[0].endswith("red.png")
     assert float(out.split()[0]) == pytest.approx(1, abs=2e-3)
+
+
+def test_search_adds_and_subtracts(capsys, model, pictures):
+    one = ("search", pictures, pictures / "red.png", "--model", model)
+    _, alone, _ = run(capsys, *one)
+    status, together, _ = run(capsys, *one[:3], "blue star", "--minus", "green square", *one[3:])
+    assert status == 0 and together != alone
+    status, _, err = run(capsys, *one, "--minus", pictures / "red.png")
+    assert status == 2 and "cancel out" in err
+    status, _, err = run(capsys, "search", pictures, "--model", model)
+    assert status == 2 and "Nothing to look for" in err
+
+
+def test_search_removes_its_index_alone(capsys, model, pictures, tmp_path):
+    before = sorted(pictures.rglob("*"))
+    (pictures / ".clip-lab").mkdir()  # as an earlier version left it
+    _, _, err = run(capsys, "search", pictures, "red", "--model", model)
+    assert "earlier version" in err and "may delete it" in err
+    assert list((tmp_path / "cache").rglob("*.sqlite"))
+    assert run(capsys, "search", pictures, "--remove", "--model", model) == (0, "", "")
+    assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+    assert sorted(pictures.rglob("*")) == sorted([*before, pictures / ".clip-lab"])
 
 
 def test_search_in_nothing_is_a_sentence(capsys, model, tmp_path):

@@ -17,12 +17,14 @@ FLOORS = [
     ["dual_encoder", "heads"],
     ["pretrained"],
     ["zero_shot", "retrieval"],
-    ["folder_index"],
     ["data"],
+    ["search"],
     ["training"],
     ["evaluation"],
+    ["maps"],
     ["interpret"],
     ["view"],
+    ["map_collections"],
     ["experiments"],
     ["course"],
     ["model_options"],
@@ -32,6 +34,7 @@ FLOORS = [
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 HEAVY = ["plotly", "gradio", "umap", "sklearn", "matplotlib", "IPython", "anywidget", "ftfy"]
+HEAVY += ["usearch"]
 
 
 def imports(path: Path) -> set[str]:

@@ -17,8 +17,9 @@ def test_a_wheel_carries_what_the_command_needs(tmp_path):
     (wheel,) = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
     for end in (
-        "apps/zero_shot.py",
+        "apps/classify.py",
         "apps/static/stages.js",
+        "clip_lab/maps/files/emoji.npz",
         "clip_lab/view/widgets/matrix.js",
         "clip_lab/data/files/emoji/openmoji.webp",
         "clip_lab/data/files/emoji/table.csv",

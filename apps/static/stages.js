@@ -1,38 +1,43 @@
 /* The way from cosine to probability, drawn in the browser.
  *
  * The server sends each cosine once. Moving the temperature only multiplies them and takes the
- * softmax again, so that happens here, without a request. Texts from outside (labels, prompts) go
- * into the page by textContent alone, never as HTML.
+ * softmax (or sigmoid) again, so that happens here, without a request.
  *
- * Runs as the body of a function of (element, props, watch), see Gradio's gr.HTML. props.value is
- *   {error} or {labels, cosines, scale, prompt, seen, size}: the best labels' names and every label's
- *   cosine, both from the best down; scale is the learned 1/τ.
+ * Runs as the body of a function of (element, props, watch), see Gradio's gr.HTML; `lab` is lab.js.
+ * props.value is null, {error} or {model, labels, cosines, scale, bias, prompt, seen, size}: the best
+ * labels' names and every label's cosine, both from the best down; scale is the learned 1/τ; bias is
+ * null but in SigLIP's models.
  */
 const find = (selector) => element.querySelector(selector);
-const make = (tag, name, text) => {
-  const node = document.createElement(tag);
-  if (name) node.className = name;
-  if (text !== undefined) node.textContent = text;
-  return node;
-};
-const slider = find("input");
+const { make, percent, signed, decimals } = lab;
+const slider = find("input[type=range]"), cut = find("input[type=number]");
 const TICKS = [[0.01, "0.01", "the paper's limit"], [0.07, "0.07", "where training starts"], [1, "1", "no scaling"]];
+const NOTES = {
+  softmax: "The shares always add up to 100 %, even where no label fits. Softmax ranks your labels " +
+    "against each other; it does not say how likely the thing is to be in the picture.",
+  sigmoid: "Each label is judged by itself, so the numbers need not add up to anything.",
+};
 let tau = null; // kept from picture to picture, once there is one
+let reading = "softmax";
+let threshold = null; // the cosine that sigmoid reads as 50 %; null: the model's own, or a guess
 let range = [0.002, 2];
 let rows = [];
-let speaking = 0;
 
 const toSlider = (t) => slider.max * Math.log(t / range[0]) / Math.log(range[1] / range[0]);
 const fromSlider = (x) => range[0] * Math.pow(range[1] / range[0], x / slider.max);
-const decimals = (x) => x >= 0.995 ? x.toFixed(2) : Number(x.toPrecision(3)).toString();
-const percent = (p) => p === 1 ? "100 %" : p >= 0.001 ? (100 * p).toFixed(1) + " %" : p > 0 ? "<0.1 %" : "0 %";
-const signed = (x, digits) => x.toFixed(digits).replace("-", "−");
 
-function softmax(cosines, scale) {
-  const best = scale * cosines[0]; // taken off every logit, so that exp cannot overflow
-  const powers = cosines.map((cosine) => Math.exp(scale * cosine - best));
-  const sum = powers.reduce((a, b) => a + b, 0);
-  return powers.map((power) => power / sum);
+/* SigLIP learns where the middle lies: σ(scale · cosine + bias) is a half at -bias/scale. For other
+   models halfway between the best label and the one in the middle of the list is a start. */
+function middle(value) {
+  if (threshold !== null) return threshold;
+  if (value.bias !== null) return -value.bias / value.scale;
+  return (value.cosines[0] + value.cosines[Math.floor(value.cosines.length / 2)]) / 2;
+}
+
+function sharesOf(value, scale) {
+  if (reading === "softmax") return lab.softmax(value.cosines.map((cosine) => scale * cosine));
+  const half = middle(value);
+  return value.cosines.map((cosine) => 1 / (1 + Math.exp(-scale * (cosine - half))));
 }
 
 function cell(kind) {
@@ -77,7 +82,7 @@ const lowest = (value) => Math.min(0, 1.15 * value.cosines[value.cosines.length 
 function redraw() {
   const value = props.value;
   const scale = 1 / tau, low = lowest(value);
-  const shares = softmax(value.cosines, scale);
+  const shares = sharesOf(value, scale);
   const reach = Math.max(100, scale); // a logit's bar is as long as its cosine's at a scale of 100
   rows.forEach(({ cells }, i) => {
     const cosine = value.cosines[i];
@@ -95,14 +100,28 @@ function redraw() {
   find(".stages-winner").replaceChildren(
     make("span", "", "Nearest label: "), make("b", "", value.labels[0]),
     make("span", "stages-winner-share", percent(shares[0])));
+  drawReading(value, shares);
   drawRest(value, shares);
-  speak(value.labels[0] + " is nearest, with " + percent(shares[0]));
+  lab.speak(find(".lab-spoken"), value.labels[0] + " is nearest, with " + percent(shares[0]));
 }
 
-/* Tell a screen reader, once the slider has come to rest. */
-function speak(text) {
-  clearTimeout(speaking);
-  speaking = setTimeout(() => { find(".stages-spoken").textContent = text; }, 600);
+function drawReading(value, shares) {
+  const soft = reading === "softmax";
+  for (const one of element.querySelectorAll("[data-reading]")) {
+    one.setAttribute("aria-checked", String(one.dataset.reading === reading));
+    one.tabIndex = one.dataset.reading === reading ? 0 : -1;
+  }
+  find(".stages-function").textContent = reading;
+  find(".stages-function").nextElementSibling.textContent = soft ? "share of 100 %" : "yes, by itself";
+  const bits = -shares.reduce((sum, p) => sum + (p > 0 ? p * Math.log2(p) : 0), 0);
+  const most = Math.log2(shares.length);
+  find(".stages-entropy").textContent = soft
+    ? "entropy " + Math.abs(bits).toFixed(2) + " of at most " + most.toFixed(2) + " bits" : "";
+  find(".stages-threshold").hidden = soft;
+  if (document.activeElement !== cut) cut.value = middle(value).toFixed(3);
+  find(".stages-threshold span").textContent = value.bias !== null
+    ? "This model learned its own threshold." : "This model was trained with softmax: the threshold is yours to set.";
+  find(".stages-note").textContent = NOTES[reading];
 }
 
 /* The line for the labels that are not drawn, and the sum over all. */
@@ -112,9 +131,12 @@ function drawRest(value, shares) {
   if (all > drawn) {
     const rest = shares.slice(drawn).reduce((a, b) => a + b, 0);
     const next = "≤ " + signed(value.cosines[drawn], 3);
-    lines.push([(all - drawn).toLocaleString("en") + " other labels", next, "", percent(rest)]);
+    lines.push([(all - drawn).toLocaleString("en") + " other labels", next, "",
+      reading === "softmax" ? percent(rest) : "≤ " + percent(shares[drawn])]);
   }
-  lines.push([all === 1 ? "the one label" : "all " + all.toLocaleString("en") + " labels", "", "", "100 %"]);
+  const sum = shares.reduce((a, b) => a + b, 0);
+  lines.push([all === 1 ? "the one label" : "all " + all.toLocaleString("en") + " labels", "", "",
+    reading === "softmax" ? "100 %" : (100 * sum).toFixed(0) + " %"]);
   find("tfoot").replaceChildren(...lines.map((texts) => {
     const row = make("tr");
     row.setAttribute("role", "row");
@@ -157,14 +179,8 @@ function buildTau(value) {
 }
 
 function show() {
-  const value = props.value || { error: "Choose a picture." };
-  find(".stages-error").hidden = !value.error;
-  find(".stages-body").hidden = !!value.error;
-  find(".stages-error").textContent = value.error || "";
-  if (value.error) {
-    clearTimeout(speaking);
-    return;
-  }
+  const value = props.value;
+  if (!lab.begin(element, value)) return;
   const image = find("img");
   image.src = value.seen;
   image.alt = "Your picture as the model sees it, " + value.size + " pixels a side";
@@ -183,10 +199,28 @@ function show() {
 
 const unfold = () => element.querySelector(".stages").classList.remove("stages-folded");
 
+function numbers() {
+  const value = props.value, shares = sharesOf(value, 1 / tau);
+  const head = ["label", "cosine", "logit at tau=" + decimals(tau), reading];
+  return [head, ...value.labels.map((label, i) => [label, value.cosines[i], value.cosines[i] / tau, shares[i]])];
+}
+
 slider.id = "stages-tau-" + Math.random().toString(36).slice(2);
 find("label").htmlFor = slider.id;
 slider.addEventListener("input", () => { tau = fromSlider(slider.value); redraw(); });
+cut.addEventListener("input", () => { threshold = cut.value === "" ? null : Number(cut.value); redraw(); });
+const readings = [...element.querySelectorAll("[data-reading]")];
+readings.forEach((one, i) => {
+  one.addEventListener("click", () => { reading = one.dataset.reading; redraw(); });
+  one.addEventListener("keydown", (event) => {
+    if (!["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown"].includes(event.key)) return;
+    event.preventDefault();
+    readings[1 - i].click();
+    readings[1 - i].focus();
+  });
+});
 find(".stages").classList.add("stages-folded");
 find(".stages-more").addEventListener("click", unfold);
+lab.exports(find(".lab-body"), "clip-lab-classify", numbers);
 watch("value", show);
 show();

@@ -69,14 +69,23 @@ def gap_of_mixture(
 
 
 def shift_gap(paired: Paired, share: float) -> Paired:
+    """`shift_kinds` for pairs: which captions are right stays as it was."""
+    images, texts = shift_kinds(paired.images, paired.texts, share)
+    return Paired(images, texts, paired.right)
+
+
+def shift_kinds(
+    images: Float[Tensor, "images embed_dim"],
+    texts: Float[Tensor, "texts embed_dim"],
+    share: float,
+) -> tuple[Float[Tensor, "images embed_dim"], Float[Tensor, "texts embed_dim"]]:
     """Move both kinds of vectors along Δ by `share` of it, each to the other, then to length 1.
 
     x' = unit(x − λ Δ), y' = unit(y + λ Δ): at λ = ½ the centroids meet (but for the length), above
     it they change sides, below 0 they move apart (Liang et al. 2022).
     """
-    step = share * modality_gap(paired.images, paired.texts)
-    images = F.normalize(paired.images - step, dim=-1)
-    return Paired(images, F.normalize(paired.texts + step, dim=-1), paired.right)
+    step = share * modality_gap(images, texts)
+    return F.normalize(images - step, dim=-1), F.normalize(texts + step, dim=-1)
 
 
 def effective_rank(vectors: Float[Tensor, "vectors dim"]) -> float:

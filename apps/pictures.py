@@ -1,0 +1,51 @@
+"""A picture of one's own or a sample: the box, the samples beside it, and what joins them."""
+
+from typing import Any
+
+import gradio as gr
+from PIL import Image
+
+from apps.frame import QUICK, Frame
+from apps.inputs import picture_box
+from apps.panels import samples_panel, samples_value
+from apps.samples import starting_point
+
+NO_SAMPLE = -1
+
+
+def picture_with_samples(frame: Frame, name: str, chosen: int = 0) -> gr.Image:
+    """The column's controls; the address remembers the sample's number under `name`."""
+    model, samples = frame.bar[0], starting_point(frame.models.first).samples
+    grid = samples_panel(samples, [chosen], elem_id=f"{name}-samples")
+    number = frame.keep(name, gr.Number(chosen, visible=False, precision=0))
+    picture = picture_box(
+        samples[chosen].picture,
+        label="The picture: upload, drop, paste, or use the camera",
+        sources=["upload", "clipboard", "webcam"],
+        height=200,
+        buttons=[],
+        alt_text="The chosen picture",
+        elem_id=f"{name}-picture",
+        elem_classes="lab-picture-box",
+    )
+    grid.click(_clicked, None, number, **QUICK)
+    gr.on([picture.upload, picture.clear], lambda: NO_SAMPLE, None, number, **QUICK)
+    number.change(_sample, [number, model], picture, **QUICK)
+    number.change(None, number, js=f"(n) => lab.press('#{name}-samples', n)")
+    model.change(_follow, [model, number], [grid, picture], **QUICK)
+    return picture
+
+
+def _clicked(event: gr.EventData) -> int:
+    return event.index  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _sample(number: int, model: str) -> Any:
+    """The sample's picture; an upload stays where it is."""
+    samples = starting_point(model).samples
+    return samples[number].picture if 0 <= number < len(samples) else gr.skip()
+
+
+def _follow(model: str, number: int) -> tuple[Any, Image.Image | Any]:
+    """Another model has other samples, and the same number of them."""
+    return samples_value(starting_point(model).samples, [number]), _sample(number, model)
