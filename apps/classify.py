@@ -79,7 +79,7 @@ class Page:
             opened = read_picture(picture)
             names, _ = self._best(encoder, encoder.encode_images([opened])[0], words, 4)
             maps = METHODS[method](encoder, [opened], names)[0].numpy()
-            return heat_value(names, maps, encoder.preprocess.crop(opened), ESTIMATE)
+            return heat_value(names, list(maps), encoder.preprocess.crop(opened), ESTIMATE)
 
         return of_each(self.frame, (model, other), of)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import gradio as gr
 
+from apps.folders import Folders
 from apps.models import NONE, Models, about
 from clip_lab import DualEncoder, LabError
 
@@ -32,28 +33,34 @@ HEADER = """<header class="lab-header">
 class Frame:
     """The models of a page and the controls that its address remembers."""
 
-    def __init__(self, models: Models):
+    def __init__(self, models: Models, folders: Folders | None = None):
         self.models = models
+        self.folders = folders or Folders()  # those that may be read: none
         self.kept: dict[str, Any] = {}
 
     def header(self) -> None:
         """Title, link to the view, light and dark, and the choice of one or two models."""
         gr.HTML(HEADER, js_on_load="lab.header(element)", apply_default_css=False,
                 elem_classes="lab-header-box")  # fmt: skip
-        choices = self.models.choices()
+        choices, others = self.choices()
         with gr.Row(elem_classes="lab-models"):
             model = gr.Dropdown(
                 choices, value=self.models.first, label="Model", elem_id="model",
                 info="Published ones are downloaded when first chosen.",
             )  # fmt: skip
             other = gr.Dropdown(
-                [("none", NONE), *choices], value=NONE, label="Compare with", elem_id="other",
+                others, value=NONE, label="Compare with", elem_id="other",
                 info="A second model, on the same input in every tab.",
             )  # fmt: skip
         self.bar = [self.keep("model", model), self.keep("other", other)]
         note = gr.Markdown(self._about(self.models.first, NONE), elem_classes="lab-about")
         gr.on([model.change, other.change], self._about, self.bar, note,
               api_visibility="private", **MODEL_WORK)  # fmt: skip
+
+    def choices(self) -> tuple[list, list]:
+        """What the two lists of models offer at this moment."""
+        choices = self.models.choices()
+        return choices, [("none", NONE), *choices]
 
     def _about(self, *names: str) -> str:
         """What is said of the chosen models, or why one can't be had."""
@@ -81,9 +88,14 @@ class Frame:
         demo.load(None, controls, controls, js=f"(...now) => lab.restore({names}, now)")
 
 
-def build(title: str, models: Models | None, lay_out: Callable[[Frame], None]) -> gr.Blocks:
+def build(
+    title: str,
+    models: Models | None,
+    lay_out: Callable[[Frame], None],
+    folders: Folders | None = None,
+) -> gr.Blocks:
     """A page of its own: header, one or more apps, and the address that remembers them."""
-    frame = Frame(models or Models())
+    frame = Frame(models or Models(), folders)
     with gr.Blocks(title=title, analytics_enabled=False) as demo:
         frame.header()
         lay_out(frame)

@@ -1,16 +1,25 @@
 """The dashboard: the lab's apps side by side on one page. `clip-lab app` opens it."""
 
+from collections.abc import Sequence
+
 import gradio as gr
 
-from apps import classify, matrix, theme
+from apps import classify, inside, limits, matrix, theme, training
+from apps.folders import Folders
 from apps.frame import Frame, build
 from apps.models import Models
 
 # Tab's title -> the module that lays it out.
-APPS = {"Classify": classify, "Matrix": matrix}
+APPS = {
+    "Classify": classify,
+    "Matrix": matrix,
+    "Inside": inside,
+    "Training": training,
+    "Limits": limits,
+}
 
 
-def build_demo(models: Models | None = None) -> gr.Blocks:
+def build_demo(models: Models | None = None, folders: Folders | None = None) -> gr.Blocks:
     """All apps on one page: with the built-in emoji model unless another is given."""
 
     def lay_out(frame: Frame) -> None:
@@ -19,7 +28,7 @@ def build_demo(models: Models | None = None) -> gr.Blocks:
                 with gr.Tab(name):
                     app.layout(frame)
 
-    return build("CLIP Lab", models, lay_out)
+    return build("CLIP Lab", models, lay_out, folders)
 
 
 def main(
@@ -28,9 +37,14 @@ def main(
     port: int | None = None,
     share: bool = False,
     open_browser: bool = True,
+    folders: Sequence[str] = (),
 ) -> None:
-    """What `clip-lab app` runs: open the page, stay until Ctrl-C."""
-    theme.launch(build_demo(models), host, port, share, open_browser, block=True)
+    """What `clip-lab app` runs: open the page, stay until Ctrl-C.
+
+    `folders`: the folders of pictures that may be searched, by whoever can reach the page.
+    """
+    demo = build_demo(models, Folders.at_start(folders, host, share))
+    theme.launch(demo, host, port, share, open_browser, block=True)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ class Models:
     def __init__(self, *given: DualEncoder, device: str | None = None, dtype: str = "float32"):
         self.given = {encoder.name: encoder for encoder in given}
         self.device, self.dtype = device, dtype
+        self.made: OrderedDict[str, DualEncoder] = OrderedDict()  # trained on this page
         self._kept: OrderedDict[str, DualEncoder] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -37,12 +38,20 @@ class Models:
             for row in registry.rows()
             if row.name not in self.given
         ]
-        return own + built_in + published
+        return [*own, *((name, name) for name in self.made), *built_in, *published]
+
+    def add(self, encoder: DualEncoder) -> None:
+        """Offer a model that was trained here; the oldest such makes room."""
+        with self._lock:
+            self.made[encoder.name] = encoder
+            while len(self.made) > KEPT:
+                self.made.popitem(last=False)
 
     def get(self, name: str) -> DualEncoder:
         """The model, downloaded where it must be. Raises LabError for one that isn't offered."""
-        if name in self.given:
-            return self.given[name]
+        for here in (self.given, self.made):
+            if name in here:
+                return here[name]
         if name not in names() and registry.find(name) is None:
             raise LabError(f"This page offers no model “{name}”. Choose one from the list.")
         with self._lock:  # two visitors, one download

@@ -15,8 +15,10 @@ from PIL import Image
 from apps.samples import Sample
 from apps.theme import asset
 from clip_lab import DualEncoder
+from clip_lab.evaluation.leaning import Lean
 from clip_lab.evaluation.similarity import Similarity
 from clip_lab.evaluation.template_effects import TemplateEffect
+from clip_lab.experiments.moments import Moment
 from clip_lab.zero_shot import Prediction, fill
 
 SHOWN = 20  # labels drawn, of however many
@@ -125,7 +127,45 @@ def effects_value(
     }
 
 
-def heat_value(titles: Sequence[str], maps: np.ndarray, seen: Image.Image, note: str) -> Value:
+def lean_value(found: Sequence[Lean], first: str, second: str, pairs: int) -> Value:
+    """A bias audit, for `table`: words that lean most to the first group on top."""
+
+    def told(lean: Lean) -> str:
+        if not lean.apart:
+            return "to neither: the interval holds 0"
+        return first if lean.difference > 0 else second
+
+    return {
+        "caption": f"Mean cosine with {first} less that with {second}, over {pairs} pairs of emoji",
+        "columns": ["word", "difference", "95 % interval", "leans to"],
+        "rows": [
+            [
+                lean.text,
+                f"{lean.difference:+.4f}",
+                f"{lean.low:+.4f} to {lean.high:+.4f}",
+                told(lean),
+            ]
+            for lean in found
+        ],
+        "note": "Cosines differ little: whether it matters depends on what is done with them.",
+    }
+
+
+def moment_value(moment: Moment) -> Value:
+    """One step of a training, for `training`: rounded, as there are dozens of them."""
+    return {
+        "step": moment.step,
+        "scale": moment.scale,
+        "accuracy": moment.accuracy,
+        "matrix": moment.matrix.round(3).tolist(),
+        "pictures": moment.pictures.round(3).tolist(),
+        "texts": moment.texts.round(3).tolist(),
+    }
+
+
+def heat_value(
+    titles: Sequence[str], maps: Sequence[np.ndarray], seen: Image.Image, note: str
+) -> Value:
     """Maps (titles, rows, columns) over a picture, for `heat`."""
     return {
         "seen": data_address(seen),
@@ -165,8 +205,13 @@ def where(values: np.ndarray) -> str:
     return f"strongest at the {down} {across}"
 
 
-def data_address(picture: Image.Image) -> str:
+def data_address(picture: Image.Image, lossless: bool = False) -> str:
     """The picture as a data: address, so that a page needs no further request for it."""
     buffer = io.BytesIO()
-    picture.save(buffer, "WEBP", quality=90)
-    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
+    picture.save(buffer, "WEBP", quality=90, lossless=lossless)
+    return webp_address(buffer.getvalue())
+
+
+def webp_address(content: bytes) -> str:
+    """A WebP file as a data: address."""
+    return "data:image/webp;base64," + base64.b64encode(content).decode()

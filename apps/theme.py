@@ -1,14 +1,18 @@
 """One look for all apps, and the one way in which they are launched."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from gradio.themes.utils.fonts import LocalFont
+from starlette.responses import FileResponse
+from starlette.routing import Route
 
 from clip_lab.errors import LabError
 
 STATIC = Path(__file__).parent / "static"
+SCRIPTS = ("html-to-image.js", "lab.js", "map_tools.js")  # in the head of every page
 
 # Fonts that lie in Gradio's package; a Google font would be fetched from outside. Of its default,
 # the weight 600 has but a few letters, so 700 stands in for it. Faint text is darker than Gradio's,
@@ -21,6 +25,10 @@ THEME = gr.themes.Default(
     font=(LocalFont("Source Sans Pro", weights=(400, 700)), "ui-sans-serif", "sans-serif"),
 ).set(
     color_accent="*primary_600",
+    button_primary_background_fill="*primary_700",
+    button_primary_background_fill_hover="*primary_800",
+    button_primary_background_fill_dark="*primary_700",
+    button_primary_background_fill_hover_dark="*primary_600",
     body_text_color_subdued="*neutral_600",
     body_text_color_subdued_dark="*neutral_400",
     block_info_text_color="*neutral_600",
@@ -35,13 +43,31 @@ def asset(name: str) -> str:
     return (STATIC / name).read_text(encoding="utf-8")
 
 
+def plotly_routes() -> list[Route]:
+    """One more address of the app: plotly.js as Python's plotly brings it, read by the map alone.
+
+    Of no use to serve by `gr.set_static_paths`: the page would then name a folder of this machine.
+    """
+    found = find_spec("plotly")  # finds it without importing it
+    if found is None or found.origin is None:
+        return []
+    file = Path(found.origin).parent / "package_data" / "plotly.min.js"
+
+    async def plotly(_: object) -> FileResponse:
+        # A day in the browser's cache, and asked again after it.
+        return FileResponse(file, headers={"Cache-Control": "max-age=86400"})
+
+    return [Route("/lab/plotly.min.js", plotly)]
+
+
 def launch_options() -> dict[str, Any]:
     """What every launch has in common: the look, the limits, and no way to the outside."""
     return {
         "theme": THEME,
         # In the head it is taken as it stands; through `css`, Gradio rewrites every selector.
         "head": f"<style>{asset('lab.css')}</style>"
-        + "".join(f"<script>{asset(name)}</script>" for name in ("html-to-image.js", "lab.js")),
+        + "".join(f"<script>{asset(name)}</script>" for name in SCRIPTS),
+        "app_kwargs": {"routes": plotly_routes()},
         "max_file_size": "10mb",
         "footer_links": [],
         "run_history": False,  # it would keep uploads in the browser and offer to send them away

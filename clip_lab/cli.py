@@ -175,6 +175,13 @@ def _app(commands) -> None:
         "--share", action="store_true", help="a public address, by Gradio's server"
     )
     command.add_argument("--no-browser", action="store_true", help="don't open a browser window")
+    command.add_argument(
+        "--folder",
+        action="append",
+        default=[],
+        help="a folder of pictures that whoever can reach the page may search; may be given "
+        "several times (default: any, if the page is for this machine alone; else none)",
+    )
     _add_model(command)
 
 
@@ -191,6 +198,7 @@ def run_app(options: argparse.Namespace) -> None:
         port=options.port,
         share=options.share,
         open_browser=not options.no_browser,
+        folders=options.folder,
     )
 
 

@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 import clip_lab
 from apps import lab, theme
+from apps.models import Models
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking",
          "--disable-component-update", "--disable-sync", "--no-first-run"]  # fmt: skip
@@ -31,11 +32,11 @@ def take(browser: Browser, address: str, sample: str, path: Path, shot: tuple) -
     size = {"width": width, "height": height or 800}
     page = browser.new_page(viewport=size, color_scheme=scheme, device_scale_factor=1.5)
     page.goto(address)
-    page.wait_for_selector(".stages-body:not([hidden])")
-    before = page.locator(".stages-seen img").get_attribute("src")
+    page.wait_for_selector("#stages .lab-body:not([hidden])")
+    before = page.locator("#stages .stages-seen img").get_attribute("src")
     page.locator(".sample", has_text=sample).first.click()
     page.wait_for_function(
-        "before => document.querySelector('.stages-seen img').src !== before", arg=before
+        "before => document.querySelector('#stages .stages-seen img').src !== before", arg=before
     )
     page.mouse.move(0, 0)
     page.wait_for_timeout(800)  # bars and veil have come to rest
@@ -53,7 +54,7 @@ def main() -> None:
     parser.add_argument("--browser", default="/usr/bin/chromium")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    demo = lab.build_demo(clip_lab.load(options.model))
+    demo = lab.build_demo(Models(clip_lab.load(options.model)))
     address = theme.launch(demo, block=False)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=options.browser, args=FLAGS)

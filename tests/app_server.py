@@ -58,6 +58,8 @@ def browser_open() -> Iterator["Browser"]:
 class Visit:
     """A page that is open, with all that it asked for and complained of."""
 
+    ready = "#stages .lab-body:not([hidden])"  # what is there once the page is
+
     def __init__(
         self,
         browser: "Browser",
@@ -79,7 +81,7 @@ class Visit:
         )
         self.page.on("dialog", lambda dialog: self.complaints.append(dialog.message))
         self.page.goto(address + path)
-        self.page.wait_for_selector("#stages .lab-body:not([hidden])")
+        self.page.wait_for_selector(self.ready, state="attached")
         self.address = address
 
     def close(self) -> None:

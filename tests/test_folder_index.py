@@ -432,3 +432,20 @@ def test_an_index_of_an_earlier_version_is_named(photos, counting):
     assert ".clip-lab” is an index of an earlier version" in index.note()
     run(index)
     check(index, photos)
+
+
+def test_the_stamp_differs_after_every_change(photos, counting):
+    index = FolderIndex(photos, counting)
+    stamps = [index.store.stamp]
+    assert stamps == [(0, 0)]
+    run(index)
+    stamps.append(index.store.stamp)
+    run(index)
+    assert index.store.stamp == stamps[-1]  # nothing was new
+    next(photos.rglob("*.png")).unlink()
+    run(index)
+    stamps.append(index.store.stamp)
+    index.remove()
+    run(index)
+    stamps.append(index.store.stamp)
+    assert len(set(stamps)) == 4

@@ -55,6 +55,29 @@ def test_what_each_token_takes_sums_to_one(encoder, pictures):
     assert torch.allclose(weights.sum(-1), torch.ones(3, 2, 1, 17), atol=1e-5)
 
 
+def test_a_resnets_pooling_is_its_values_mixed_by_the_shares(tokenizer):
+    encoder = with_tower(tokenizer, ResNetConfig(64, (1, 1, 1, 1), 8))
+    pictures = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(2))
+    shares = attention.pool_attention(encoder, pictures)
+    pool = encoder.model.visual.attnpool
+    assert shares.shape == (2, pool.heads, 2, 2) and (shares > 0).all()
+    assert (shares.sum(dim=(2, 3)) < 1).all()
+    images = torch.stack([encoder.preprocess(picture) for picture in pictures])
+    with torch.no_grad():
+        x = attention.last_stage(encoder.model.visual, images).flatten(2).transpose(1, 2)
+        x = torch.cat([x.mean(dim=1, keepdim=True), x], dim=1) + pool.positional_embedding
+        own = 1 - shares.flatten(2).sum(dim=2, keepdim=True)
+        weights = torch.cat([own, shares.flatten(2)], dim=2)
+        values = pool.v_proj(x).unflatten(2, (pool.heads, -1))
+        pooled = torch.einsum("bhp,bphc->bhc", weights, values).flatten(1)
+        assert torch.allclose(pool.c_proj(pooled), encoder.model.encode_image(images), atol=1e-5)
+
+
+def test_only_a_resnet_pools_over_places(encoder, pictures):
+    with pytest.raises(LabError, match="no ResNet"):
+        attention.pool_attention(encoder, pictures)
+
+
 def test_weights_follow_the_formula_on_two_tokens():
     asking = torch.tensor([[[[2.0, 0.0, 0.0, 0.0]]]])
     answering = torch.tensor([[[[1.0, 0.0, 0.0, 0.0], [0.0, 5.0, 0.0, 0.0]]]])
@@ -86,7 +109,7 @@ def test_a_resnets_mean_among_the_asking_places_is_its_picture_vector(tokenizer)
     encoder = with_tower(tokenizer, ResNetConfig(64, (1, 1, 1, 1), 8))
     images = torch.rand(2, 3, 64, 64)
     pool, stage = encoder.model.visual.attnpool, None
-    stage = heat_maps._last_stage(encoder.model.visual, images)
+    stage = attention.last_stage(encoder.model.visual, images)
     alike = stage.mean(dim=(2, 3), keepdim=True).expand_as(stage).contiguous()
     # Where all places hold the same and no position differs, each asks what the mean asks.
     with torch.no_grad():

@@ -49,7 +49,7 @@ function paint(cell, kind, x, most) {
   const share = kind === "row" || kind === "column";
   const strength = Math.min(Math.abs(share ? x : x / most), 1);
   const hue = kind === "gradient" ? (x < 0 ? "--lab-cosine" : "--lab-share") : share ? "--lab-share" : x < 0 ? "--lab-logit" : "--lab-cosine";
-  cell.style.background = `color-mix(in srgb, var(${hue}) ${(strength * 62).toFixed(1)}%, transparent)`;
+  cell.style.background = `color-mix(in srgb, var(${hue}) ${(strength * 50).toFixed(1)}%, transparent)`;
   cell.textContent = share ? percent(x) : signed(x, kind === "logit" ? 1 : kind === "gradient" ? 3 : Math.abs(x) >= 10 ? 1 : 2);
 }
 

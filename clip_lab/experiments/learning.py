@@ -5,7 +5,8 @@ by `learn`, with AdamW, warm-up, a cosine and clipping as in `clip_lab.training`
 the data or one setting changes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -47,29 +48,48 @@ def learn(
     `look` may measure before the first step and after those of `at`, with the module in evaluation
     mode; where it is step 0, nothing has been learnt.
     """
-    optimizer = adamw(module, plan.learning_rate, plan.weight_decay)
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
 
     def measure(step: int) -> None:
         if look is not None and step in at:
-            modes = {m: m.training for m in module.modules()}
-            module.eval()
-            look(step)
-            for part, mode in modes.items():
-                part.training = mode
+            with at_rest(module):
+                look(step)
 
     measure(0)
-    for step in tqdm(range(plan.steps), leave=False, disable=None):
+    steps = learning_steps(module, loss, plan)
+    for step, _ in tqdm(steps, total=plan.steps, leave=False, disable=None):
+        measure(step)
+
+
+def learning_steps(
+    module: nn.Module, loss: Callable[[int], Float[Tensor, ""]], plan: Plan
+) -> Iterator[tuple[int, float]]:
+    """The same, a step at a time: gives the number of steps made, and the last batch's loss."""
+    optimizer = adamw(module, plan.learning_rate, plan.weight_decay)
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    for step in range(plan.steps):
         rate = learning_rate(plan.learning_rate, plan.warmup, step, step / plan.steps)
         set_learning_rate(optimizer, rate)
         optimizer.zero_grad()
-        loss(step).backward()
+        here = loss(step)
+        here.backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         for name, parameter in module.named_parameters():
             if name.endswith("logit_scale"):
                 parameter.data.clamp_(0, MAX_LOGIT_SCALE)
-        measure(step + 1)
+        yield step + 1, here.item()
+
+
+@contextmanager
+def at_rest(module: nn.Module) -> Iterator[None]:
+    """In evaluation mode for as long as the block lasts; then every part as it was."""
+    modes = {part: part.training for part in module.modules()}
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, mode in modes.items():
+            part.training = mode
 
 
 # What a contrastive objective makes of two sets of unit vectors.
@@ -93,6 +113,16 @@ def train_clip(
 
     What is locked (`clip_lab.training.towers.lock`) stays as it is.
     """
+    loss = training_loss(encoder, data, objective)
+    learn(encoder.model, loss, plan, look, at)
+    encoder.model.eval()
+    return encoder
+
+
+def training_loss(
+    encoder: DualEncoder, data: Pairs, objective: Objective = contrast
+) -> Callable[[int], Float[Tensor, ""]]:
+    """The loss of each step's batch; makes the encoder's model ready to learn."""
     set_training(encoder.model)
     towers = Towers(encoder.model.to(memory_format=torch.channels_last))  # pyright: ignore
 
@@ -101,9 +131,7 @@ def train_clip(
         tokens = encoder.tokenizer(batch.captions, truncate=True)  # as in clip_lab.training
         return objective(towers(pixels(encoder, batch), tokens), batch)
 
-    learn(towers.model, loss, plan, look, at)
-    encoder.model.eval()
-    return encoder
+    return loss
 
 
 def pixels(encoder: DualEncoder, batch: Batch) -> Float[Tensor, "batch 3 size size"]:

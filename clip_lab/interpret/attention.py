@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from clip_lab.dual_encoder import DualEncoder
 from clip_lab.errors import LabError
+from clip_lab.model.resnet import ModifiedResNet
 from clip_lab.model.transformer import Attention
 from clip_lab.model.vit import VisionTransformer
 from clip_lab.preprocess import ImageSources
@@ -37,6 +38,46 @@ def attention_maps(
         return torch.stack(trace(tower, first_tokens(tower, images)).weights, dim=1)
 
     return in_batches(encoder, pictures, of)
+
+
+def pool_attention(
+    encoder: DualEncoder, pictures: ImageSources
+) -> Float[Tensor, "pictures heads rows columns"]:
+    """Where a ResNet's attention pooling looks: each head's shares in the places (paper 2.4).
+
+    The mean of all places asks. What it takes from itself is left out, so shares add up to less
+    than one. Raises LabError for a tower that isn't a ResNet.
+    """
+    tower = encoder.model.visual
+    if not isinstance(tower, ModifiedResNet):
+        raise LabError(f"“{encoder.name}” has no attention pooling over places: it is no ResNet.")
+    pool = tower.attnpool
+
+    @torch.no_grad()
+    def of(images: Tensor) -> Tensor:
+        places = last_stage(tower, images)
+        x = places.flatten(2).transpose(1, 2)
+        x = torch.cat([x.mean(dim=1, keepdim=True), x], dim=1) + pool.positional_embedding
+        asking, answering = (
+            layer(part).unflatten(2, (pool.heads, -1)).transpose(1, 2)
+            for layer, part in ((pool.q_proj, x[:, :1]), (pool.k_proj, x))
+        )
+        return attention_weights(asking, answering)[:, :, 0, 1:].unflatten(2, places.shape[2:])
+
+    return in_batches(encoder, pictures, of)
+
+
+def last_stage(
+    tower: ModifiedResNet, images: Float[Tensor, "pictures 3 size size"]
+) -> Float[Tensor, "pictures width side side"]:
+    """What a ResNet's pooling is given."""
+    kept: list[Tensor] = []
+    hook = tower.attnpool.register_forward_pre_hook(lambda _, given: kept.append(given[0]))
+    try:
+        tower(images)
+    finally:
+        hook.remove()
+    return kept[0]
 
 
 @dataclass(frozen=True)

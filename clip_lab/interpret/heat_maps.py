@@ -19,6 +19,7 @@ from clip_lab.interpret.attention import (
     class_vit,
     first_tokens,
     in_batches,
+    last_stage,
     mixed,
     queries_keys_values,
     trace,
@@ -57,7 +58,7 @@ def patch_vectors(
     """A unit vector a patch, in the space of the texts. `images` as the model takes them."""
     tower = encoder.model.visual
     if isinstance(tower, ModifiedResNet):
-        return F.normalize(_all_places_ask(tower.attnpool, _last_stage(tower, images)), dim=-1)
+        return F.normalize(_all_places_ask(tower.attnpool, last_stage(tower, images)), dim=-1)
     states = tower.transformer(first_tokens(tower, images))
     if tower.has_class:
         return F.normalize(projected(tower, states[:, 1:]), dim=-1)
@@ -69,17 +70,6 @@ def projected(
 ) -> Float[Tensor, "*shape embed_dim"]:
     """The class token's way out, for any token."""
     return tower.ln_post(states) @ tower.proj
-
-
-def _last_stage(tower: ModifiedResNet, images: Tensor) -> Float[Tensor, "pictures width side side"]:
-    """What the attention pool is given."""
-    caught: list[Tensor] = []
-    hook = tower.attnpool.register_forward_pre_hook(lambda _, inputs: caught.append(inputs[0]))
-    try:
-        tower(images)
-    finally:
-        hook.remove()
-    return caught[0]
 
 
 def _all_places_ask(

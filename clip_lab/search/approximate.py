@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 from torch import Tensor
+from tqdm.auto import tqdm
 
 from clip_lab.errors import LabError
 from clip_lab.files import write_text, write_whole
-from clip_lab.retrieval import Hit, VectorIndex, k_best
+from clip_lab.retrieval import BLOCK, Hit, VectorIndex, k_best
 
 GRAPH, STAMP = "graph.usearch", "graph.json"
 EXPANSION = 128  # candidates kept while walking: more find more, and take longer
@@ -30,8 +31,11 @@ class ApproximateIndex:
         self.graph = graph
 
     @classmethod
-    def build(cls, exact: VectorIndex) -> "ApproximateIndex":
-        """A new graph. It takes minutes where there are 100,000 vectors: `save` it."""
+    def build(cls, exact: VectorIndex, progress: bool = False) -> "ApproximateIndex":
+        """A new graph. It takes minutes where there are 100,000 vectors: `save` it.
+
+        `progress`: with a bar, once it has taken a second.
+        """
         graph = _usearch()(
             ndim=exact.vectors.shape[1],
             metric="cos",
@@ -39,8 +43,11 @@ class ApproximateIndex:
             expansion_add=EXPANSION,
             expansion_search=EXPANSION,
         )
-        if len(exact):
-            graph.add(np.arange(len(exact)), np.asarray(exact.vectors))
+        with tqdm(total=len(exact), unit=" vectors", delay=1, disable=not progress) as bar:
+            for start in range(0, len(exact), BLOCK):
+                block = np.asarray(exact.vectors[start : start + BLOCK])
+                graph.add(np.arange(start, start + len(block)), block)
+                bar.update(len(block))
         return cls(exact, graph)
 
     def search(self, queries: Float[Tensor, "queries embed_dim"], k: int = 10) -> list[list[Hit]]:

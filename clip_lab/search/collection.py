@@ -115,7 +115,7 @@ class Collection:
         if self._graph is None and self.place is not None:
             self._graph = ApproximateIndex.open(self.place, self.index)
         if self._graph is None:
-            self._graph = ApproximateIndex.build(self.index)
+            self._graph = ApproximateIndex.build(self.index, progress=True)
             if self.place is not None:
                 self._graph.save(self.place)
         return self._graph

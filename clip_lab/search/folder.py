@@ -8,7 +8,7 @@ answer = index.open().search(encoder.encode_texts(["a dog in the snow"])[0])
 
 import hashlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,7 +56,7 @@ class FolderIndex:
         place = cache_folder() / "search" / name / fingerprint(encoder)
         self.store = Store(place, encoder.embed_dim)
 
-    def update(self) -> Iterator[Progress]:
+    def update(self) -> Generator[Progress, None, None]:
         """Take in what is new, changed, moved or gone; a `Progress` at the start and a batch.
 
         What is unchanged (size and time of change) isn't opened, and what was only moved or touched
@@ -154,7 +154,7 @@ def fingerprint(encoder: DualEncoder) -> str:
     """A short name that differs between models, so that no index answers for another's vectors."""
     digest = hashlib.sha256(repr(encoder.preprocess).encode())
     for name, tensor in sorted(encoder.model.state_dict().items()):
-        digest.update(f"{name} {tensor.double().sum().item():.10e}".encode())
+        digest.update(f"{name} {tensor.sum(dtype=torch.float64).item():.10e}".encode())
     return f"{Path(encoder.name).name}-{digest.hexdigest()[:12]}"
 
 
