@@ -69,7 +69,7 @@ def umap_view(
         raise LabError(f"UMAP needs more than {dimensions + 1} vectors; here are {len(vectors)}.")
     exact = finite(vectors)
     try:
-        from umap import UMAP
+        from umap import UMAP  # pyright: ignore[reportMissingImports]  (extra maps)
     except ImportError as error:
         raise LabError("umap-learn isn't installed: pip install “clip-lab[maps]”.") from error
     reducer = UMAP(
