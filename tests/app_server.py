@@ -72,7 +72,7 @@ class Visit:
         self.requests: list[str] = []
         self.complaints: list[str] = []
         self.page: "Page" = browser.new_page(viewport={"width": width, "height": height}, **options)
-        self.page.set_default_timeout(30_000)
+        self.page.set_default_timeout(120_000)
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on(

@@ -65,7 +65,7 @@ def test_the_shipped_run_is_replayed_in_the_browser(visit: Visit) -> None:
 def test_a_model_of_one_s_own_can_be_chosen_when_it_is_done(visit: Visit) -> None:
     page = visit.page
     page.get_by_role("button", name="Train for a minute").click()
-    page.wait_for_selector("#training-said >> text=Done after 60 steps", timeout=60_000)
+    page.wait_for_selector("#training-said >> text=Done after 60 steps", timeout=240_000)
     name = page.locator("#live .lab-model").inner_text()
     page.get_by_label("Model", exact=True).click()
     page.get_by_role("option", name=name, exact=True).click()
@@ -79,4 +79,4 @@ def test_stop_keeps_what_was_learnt(visit: Visit) -> None:
     page.get_by_role("button", name="Train for a minute").click()
     page.wait_for_selector("#live .training-curves svg")
     page.get_by_role("button", name="Stop", exact=True).click()
-    page.wait_for_selector("#training-said >> text=/Done after \\d+ steps/", timeout=60_000)
+    page.wait_for_selector("#training-said >> text=/Done after \\d+ steps/", timeout=240_000)
