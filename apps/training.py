@@ -69,12 +69,11 @@ class Page:
         lists = [gr.update(choices=choices) for choices in self.frame.choices()]
         yield gr.skip(), *lists, f"Done after {step} steps. Choose “{name}” as the model above."
 
-    def stop(self, request: gr.Request) -> str:
+    def stop(self, request: gr.Request) -> None:
         """The training ends after its current step; what it has learnt is kept."""
         self.stopped[request.session_hash or ""] = None
         while len(self.stopped) > 1000:  # of visitors who went away
             self.stopped.popitem(last=False)
-        return "Stopping …"
 
 
 def run_value(title: str, note: str, losses: list, moments: list[Moment], total: int,
@@ -101,7 +100,7 @@ def layout(frame: Frame) -> None:
     said = gr.Markdown("", elem_id="training-said")
     own = panel("training", elem_id="live")
     go.click(page.live, seed, [own, *frame.bar, said], api_name="train", **TRAINING)
-    stop.click(page.stop, None, said, **QUICK)
+    stop.click(page.stop, None, None, **QUICK)
 
 
 def build_demo(models: Models | None = None) -> gr.Blocks:
