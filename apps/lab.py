@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import gradio as gr
 
-from apps import classify, inside, limits, matrix, theme, training
+from apps import classify, embedding_map, inside, limits, matrix, search, theme, training
 from apps.folders import Folders
 from apps.frame import Frame, build
 from apps.models import Models
@@ -13,6 +13,8 @@ from apps.models import Models
 APPS = {
     "Classify": classify,
     "Matrix": matrix,
+    "Search": search,
+    "Map": embedding_map,
     "Inside": inside,
     "Training": training,
     "Limits": limits,
@@ -43,8 +45,9 @@ def main(
 
     `folders`: the folders of pictures that may be searched, by whoever can reach the page.
     """
-    demo = build_demo(models, Folders.at_start(folders, host, share))
-    theme.launch(demo, host, port, share, open_browser, block=True)
+    public = models is not None and models.public
+    demo = build_demo(models, Folders.at_start(folders, host, share or public))
+    theme.launch(demo, host, port, share, open_browser, block=True, public=public)
 
 
 if __name__ == "__main__":

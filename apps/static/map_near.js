@@ -1,5 +1,5 @@
 /* The true neighbours of what was clicked. props.of is "first" or "second"; props.value is null,
- * {error} or {model, item, pictures: [[row, cosine]], texts, true, beside, facts}; no item: nothing was
+ * {error} or {model, item, collection, pictures: [[row, cosine]], texts, true, beside, facts}; no item: nothing was
  * clicked. */
 const find = (selector) => element.querySelector(selector);
 let shown = null; // the value that is drawn
@@ -41,7 +41,7 @@ function show() {
 
 /* Names come with the map, which may be drawn later than its neighbours are known. */
 function draw(value) {
-  const there = !!value.item && !!drawn()?.whole;
+  const there = !!value.item && !!drawn()?.whole && drawn().value.collection === value.collection;
   shown = there || !value.item ? value : null;
   find(".map-near-found").hidden = !there;
   find(".map-near-hint").hidden = there;

@@ -85,6 +85,10 @@ window.labMap = (() => {
 
   const LIGHT = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"];
   const DARK = ["#3d9be0", "#f07f2e", "#1fc79a", "#e39ac2", "#f2b53a", "#9bd7ff"];
+  // A column of colours has its own: blue must not be drawn orange.
+  const TRUE = { red: "#d32f2f", orange: "#f08a24", yellow: "#d8b400", green: "#2e9b57", blue: "#2f7fe0", purple: "#8a55c7",
+    pink: "#e377b9", brown: "#9a6733", black: "#111111", white: "#9aa5b1", grey: "#7d8896" };
+  const TRUE_DARK = { ...TRUE, black: "#56606e", white: "#ffffff" };
   const dark = () => document.body.classList.contains("dark");
   const grey = () => dark() ? "#8b97a8" : "#7d8896";
 
@@ -102,6 +106,10 @@ window.labMap = (() => {
       const plain = one.value === "" || i >= 12;
       one.colour = plain ? grey() : hues[i % 6];
       one.open = !plain && i >= 6;
+      if (key === "colour" && TRUE[one.value]) {
+        one.colour = (dark() ? TRUE_DARK : TRUE)[one.value];
+        one.open = one.value === "white" && !dark();
+      }
       one.label = one.value === "" ? (one.rows[0] < whole.pictures ? "pictures" : "texts")
         : key === "language" ? language(one.value) : one.value;
     });
