@@ -7,7 +7,7 @@ helps in three steps; `predict_number` and `predict_choice` take a guess down be
 shown; `explain` sets the learner's own words beside a model answer.
 """
 
-import clip_lab.course.chapters.similarity_exercises  # noqa: F401  (registers both its parts)
+import clip_lab.course.chapters  # noqa: F401  (registers every exercise)
 from clip_lab.course.checks import EXERCISES, Note, Wrong, check, hint
 from clip_lab.course.words import explain, predict_choice, predict_number
 

@@ -1,0 +1,54 @@
+"""A chapter from the top, as a student meets it: each gap first empty, then filled."""
+
+import ast
+import time
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jupytext
+import pytest
+import torch
+
+from clip_lab.course import Wrong
+from clip_lab.course.build import NOTEBOOKS, solved_code, student_code
+
+CHAPTERS = sorted((NOTEBOOKS / "solved").glob("*.py"))
+
+
+def chapter(name: str) -> Path:
+    """The solved source of a chapter by its number or a part of its name."""
+    return next(path for path in CHAPTERS if name in path.stem)
+
+
+def cells(path: Path, kind: str) -> list[str]:
+    """The sources of a chapter's "code" or "markdown" cells."""
+    found = jupytext.reads(path.read_text("utf-8"), fmt="py:percent").cells
+    return [cell.source for cell in found if cell.cell_type == kind]
+
+
+@cache
+def run_through(path: Path) -> dict[str, Any]:
+    """The chapter's names at its end; under "stopped" what each empty gap said, under "seconds"
+    the processor time of it all. Every shown thing is rendered, as a front end would."""
+    names: dict[str, Any] = {"__name__": "__main__"}
+    stopped, threads = [], torch.get_num_threads()
+    begun = time.process_time()
+    for code in cells(path, "code"):
+        if student_code(code) != code:
+            with pytest.raises(Wrong) as caught:
+                _run_cell(student_code(code), names)
+            stopped.append(str(caught.value))
+        shown = _run_cell(solved_code(code), names)
+        for view in ("_repr_html_", "_repr_mimebundle_"):
+            assert not hasattr(shown, view) or getattr(shown, view)()
+    torch.set_num_threads(threads)
+    return names | {"stopped": stopped, "seconds": time.process_time() - begun}
+
+
+def _run_cell(code: str, names: dict[str, Any]) -> Any:
+    """Run a cell as a notebook does: the value of its last line, if that is an expression."""
+    tree = ast.parse(code)
+    last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
+    exec(compile(tree, "<cell>", "exec"), names)
+    return eval(compile(ast.Expression(last.value), "<cell>", "eval"), names) if last else None
