@@ -2,6 +2,7 @@
 
 import argparse
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 from clip_lab.errors import LabError
@@ -85,8 +86,19 @@ def run_list(_options: argparse.Namespace) -> None:
         print(f"{this.number:3} {name:21} {word:19} {minutes:>7}  {this.claim}")
 
 
+def _need_packages() -> None:
+    """Better said before an hour of computing than after it."""
+    missing = [name for name in ("matplotlib", "scipy", "sklearn") if find_spec(name) is None]
+    if missing:
+        raise LabError(
+            f"Experiments need packages that are not installed: {', '.join(missing)}. "
+            'Get them with: pip install "clip-lab[experiments]".'
+        )
+
+
 def run_experiments(options: argparse.Namespace) -> None:
     """Run them one after the other; each result is written as soon as it is there."""
+    _need_packages()
     from clip_lab.experiments.registry import NAMES, experiment
     from clip_lab.experiments.runner import run
 
@@ -129,6 +141,7 @@ def _write(result, folder: Path) -> None:
 
 def run_report(options: argparse.Namespace) -> None:
     """Write evidence.md and its figures."""
+    _need_packages()
     from clip_lab.experiments.report import RESULTS, results, write
 
     path = write(options.out, results(options.results or RESULTS))

@@ -1,5 +1,6 @@
 """The experiments' frame: runs, seeds, cache, verdicts, results, the page, the command."""
 
+import importlib.util
 import json
 import math
 import os
@@ -259,6 +260,16 @@ def test_the_command_says_what_is_wrong(arguments, said, capsys, tmp_path, monke
     monkeypatch.chdir(tmp_path)
     assert main(["experiment", *arguments]) == 2
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [["run", "binding"], ["report"]])
+def test_packages_that_are_missing_are_told_before_anything_is_run(arguments, capsys, monkeypatch):
+    find_spec = importlib.util.find_spec
+    lacking = lambda name: None if name == "matplotlib" else find_spec(name)  # noqa: E731
+    monkeypatch.setattr("clip_lab.experiment_command.find_spec", lacking)
+    assert main(["experiment", *arguments]) == 2
+    said = capsys.readouterr().err
+    assert "not installed: matplotlib" in said and "clip-lab[experiments]" in said
 
 
 def test_the_command_lists_and_runs(capsys, tmp_path, monkeypatch):

@@ -19,7 +19,9 @@ INTRODUCTION = """\
 What the notes and papers around CLIP claim, measured on data that everyone has: the shapes world,
 the emoji, the built-in models. The rule by which a verdict follows from the figures stands in the
 experiment's module (`judge`); it was tried out on seed 0 and fixed before the seeds shown here were
-run. Intervals are 95 %, over seeds. A miniature can show that an effect exists and which way it
+run. Intervals are 95 %, over seeds. Where three left open which way an effect goes, more seeds were
+run until it showed, or the report says that it doesn't; such intervals are a little too narrow. A
+miniature can show that an effect exists and which way it
 goes; it can't tell how large it is at the size of the real CLIP. A claim that fails here is
 reported as failing here. “Note 000” to “note 004” are five summaries of CLIP, of unknown authors,
 that the lab began from; “paper” without a name is CLIP's (Radford et al. 2021, arXiv 2103.00020).
