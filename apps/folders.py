@@ -1,6 +1,6 @@
 """Which folders of this machine a page may read: none, unless whoever starts it says so."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -104,8 +104,11 @@ def from_this_machine(request: gr.Request | None) -> bool:
     if request is None or request.client is None or request.client.host not in THIS_MACHINE:
         return False
     headers = {name.lower(): value for name, value in dict(request.headers).items()}
-    if any("forwarded" in name for name in headers):
-        return False
+    return names_this_machine(headers) and not any("forwarded" in name for name in headers)
+
+
+def names_this_machine(headers: Mapping[str, str]) -> bool:
+    """Whether a page is asked for by this machine's own name, and not by another's page."""
     asked = ["//" + headers.get("host", "")]
     asked += [headers["origin"]] if "origin" in headers else []
     return all(_host(address) in THIS_MACHINE for address in asked)

@@ -25,9 +25,18 @@ QUICK: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibil
 HEADER = """<header class="lab-header">
   <h1>CLIP Lab</h1>
   <p>build it · train it · see what it learnt</p>
+  <button type="button" class="tour-open">Tour</button>
   <button type="button" class="lab-copy" aria-label="Copy a link to this view">Copy link</button>
   <button type="button" class="lab-theme" aria-label="Switch between light and dark">◐</button>
-</header>"""
+</header>
+<p class="tour-offer" hidden>New here?
+  <button type="button" class="tour-take">Take the two-minute tour</button>
+  <button type="button" class="tour-decline" aria-label="Don't offer the tour again">×</button>
+</p>"""
+
+
+OF_ALL = "Published ones are downloaded when first chosen."
+OF_PUBLIC = "Built in, or downloaded by whoever runs this page."
 
 
 class Frame:
@@ -40,13 +49,13 @@ class Frame:
 
     def header(self) -> None:
         """Title, link to the view, light and dark, and the choice of one or two models."""
-        gr.HTML(HEADER, js_on_load="lab.header(element)", apply_default_css=False,
-                elem_classes="lab-header-box")  # fmt: skip
+        gr.HTML(HEADER, js_on_load="lab.header(element); labTour.header(element)",
+                apply_default_css=False, elem_classes="lab-header-box")  # fmt: skip
         choices, others = self.choices()
         with gr.Row(elem_classes="lab-models"):
             model = gr.Dropdown(
                 choices, value=self.models.first, label="Model", elem_id="model",
-                info="Published ones are downloaded when first chosen.",
+                info=OF_PUBLIC if self.models.public else OF_ALL,
             )  # fmt: skip
             other = gr.Dropdown(
                 others, value=NONE, label="Compare with", elem_id="other",
@@ -96,7 +105,8 @@ def build(
 ) -> gr.Blocks:
     """A page of its own: header, one or more apps, and the address that remembers them."""
     frame = Frame(models or Models(), folders)
-    with gr.Blocks(title=title, analytics_enabled=False) as demo:
+    # Every ten minutes, what visitors uploaded over two hours ago is deleted.
+    with gr.Blocks(title=title, analytics_enabled=False, delete_cache=(600, 7200)) as demo:
         frame.header()
         lay_out(frame)
         frame.close(demo)

@@ -7,7 +7,7 @@ import gradio as gr
 
 from apps import theme
 from apps.frame import MODEL_WORK, QUICK, Frame, build, of_each
-from apps.inputs import parse_labels
+from apps.inputs import check_each, parse_labels
 from apps.models import Models
 from apps.panels import Value, lean_value, pair, stages_value
 from clip_lab import DualEncoder, LabError, ZeroShotClassifier
@@ -49,9 +49,9 @@ class Page:
             captions = tuple(dict.fromkeys(text.strip() for text in (true, false)))
             if len(captions) < 2:
                 raise LabError("The two captions are the same. Let one of them be false.")
+            check_each("caption", captions)
             prediction = ZeroShotClassifier(encoder, captions)([picture])
-            seen = encoder.preprocess.crop(picture)
-            value = stages_value(prediction, ("{}",), seen, encoder)
+            value = stages_value(prediction, ("{}",), encoder.preprocess.crop(picture), encoder)
             wins = "true" if value["labels"][0] == true.strip() else "false"
             return value | {"prompt": f"The {wins} caption wins."}
 

@@ -4,7 +4,7 @@ import gradio as gr
 
 from apps import theme
 from apps.frame import MODEL_WORK, QUICK, Frame, build, of_each
-from apps.inputs import MAX_PICTURES, Upload, parse_lines, read_pictures
+from apps.inputs import MAX_PICTURES, Upload, parse_lines, pictures_box, read_pictures
 from apps.models import Models
 from apps.panels import Value, matrix_value, pair, samples_panel, samples_value
 from apps.samples import starting_point
@@ -36,7 +36,8 @@ def matrix(
 
 def numbers(text: str, below: int) -> list[int]:
     """Which samples are chosen, as the address writes it."""
-    found = (int(part) for part in text.split(",") if part.isascii() and part.isdigit())
+    parts = text[:1000].split(",")
+    found = (int(part) for part in parts if part.isascii() and part.isdigit())
     return [number for number in dict.fromkeys(found) if number < below][:MAX_PICTURES]
 
 
@@ -72,8 +73,7 @@ def layout(frame: Frame) -> None:
                 info=f"One a line, at most {MAX_PICTURES}, in the order of the pictures.",
             ))  # fmt: skip
             names = gr.Button("Take the samples' own names", size="sm")
-            own = gr.File(label="Your own pictures", file_count="multiple", file_types=["image"],
-                          height=120)  # fmt: skip
+            own = pictures_box(label="Your own pictures", height=120)
     grid.click(toggle, chosen, chosen, **QUICK)
     chosen.change(None, chosen, js="(text) => lab.press('#matrix-samples', lab.list(text))")
     gr.on([names.click, model.change], named_captions, [model, chosen], captions, **QUICK)

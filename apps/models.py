@@ -5,6 +5,7 @@ from collections import OrderedDict
 
 from clip_lab import DualEncoder, LabError
 from clip_lab.pretrained import load, names, registry
+from clip_lab.pretrained.hub import in_cache
 
 KEPT = 4  # models in memory at a time, beside those given at the start
 NONE = ""  # the choice of no second model
@@ -17,7 +18,15 @@ class Models:
     is read because a visitor typed it. Whoever starts the page gives their own models.
     """
 
-    def __init__(self, *given: DualEncoder, device: str | None = None, dtype: str = "float32"):
+    def __init__(
+        self,
+        *given: DualEncoder,
+        device: str | None = None,
+        dtype: str = "float32",
+        public: bool = False,
+    ):
+        """`public`: for visitors whom nobody knows. Nothing is downloaded or trained for them."""
+        self.public = public
         self.given = {encoder.name: encoder for encoder in given}
         self.device, self.dtype = device, dtype
         self.made: OrderedDict[str, DualEncoder] = OrderedDict()  # trained on this page
@@ -36,9 +45,13 @@ class Models:
         published = [
             (f"{row.name} ({row.parameters:,.0f} million weights)", row.name)
             for row in registry.rows()
-            if row.name not in self.given
+            if row.name not in self.given and self._offers(row)
         ]
         return [*own, *((name, name) for name in self.made), *built_in, *published]
+
+    def _offers(self, row: registry.Row) -> bool:
+        """To the public, of the published models those that were downloaded before."""
+        return not self.public or in_cache(row.repo)
 
     def add(self, encoder: DualEncoder) -> None:
         """Offer a model that was trained here; the oldest such makes room."""
@@ -52,8 +65,9 @@ class Models:
         for here in (self.given, self.made):
             if name in here:
                 return here[name]
-        if name not in names() and registry.find(name) is None:
-            raise LabError(f"This page offers no model “{name}”. Choose one from the list.")
+        row = registry.find(name)
+        if name not in names() and (row is None or not self._offers(row)):
+            raise LabError(f"This page offers no model “{name[:80]}”. Choose one from the list.")
         with self._lock:  # two visitors, one download
             if name not in self._kept:
                 self._kept[name] = load(name, self.device, self.dtype)
@@ -69,7 +83,7 @@ def about(encoder: DualEncoder) -> str:
     seen, unknown = card.get("trained_on"), card.get("does_not_know")
     words = f"It has seen {seen}." if seen else "Its card doesn't say what it was trained on."
     words += f" Unknown to it: {unknown}." if unknown else ""
-    if encoder.name in ("emoji", "shapes"):
+    if encoder.name in ("emoji", "shapes", "shapes-vit"):
         words += " **For a photograph choose “photos”, or a published model, above.**"
     weights = list(encoder.model.parameters())
     size = sum(weight.numel() for weight in weights) / 1e6

@@ -139,7 +139,7 @@ class Start:
 @cache
 def starting_point(model_name: str) -> Start:
     """Samples and lists of labels of the kind that a model was trained on."""
-    if model_name == "shapes":
+    if model_name.startswith("shapes"):
         return Start(shape_samples(), shape_labels())
     if model_name == "photos":  # no photograph comes with the lab: bring your own
         return Start(emoji_samples(marked=False), photo_labels())

@@ -122,8 +122,8 @@ class Page:
         def of(encoder: DualEncoder) -> Value:
             parts, filters = parse_parts(query), filter_of(name, group, folder, after, before,
                                                            smallest, largest)  # fmt: skip
-            searched = self.shelf.get(encoder, chosen, request)
             vector = self._vector(encoder, parts, request)
+            searched = self.shelf.get(encoder, chosen, request)
             answer = searched.search(vector, results_of(count), filters, bool(approximate))
             return results_value(chosen, searched, answer)
 

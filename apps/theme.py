@@ -6,13 +6,18 @@ from typing import Any
 
 import gradio as gr
 from gradio.themes.utils.fonts import LocalFont
+from starlette.middleware import Middleware
 from starlette.responses import FileResponse
 from starlette.routing import Route
 
+from apps.folders import THIS_MACHINE
+from apps.guard import Guard
+from apps.inputs import MAX_FILE_BYTES
 from clip_lab.errors import LabError
 
 STATIC = Path(__file__).parent / "static"
-SCRIPTS = ("html-to-image.js", "lab.js", "map_tools.js")  # in the head of every page
+# In the head of every page.
+SCRIPTS = ("html-to-image.js", "lab.js", "map_tools.js", "map_pan.js", "tour.js")
 
 # Fonts that lie in Gradio's package; a Google font would be fetched from outside. Of its default,
 # the weight 600 has but a few letters, so 700 stands in for it. Faint text is darker than Gradio's,
@@ -60,15 +65,19 @@ def plotly_routes() -> list[Route]:
     return [Route("/lab/plotly.min.js", plotly)]
 
 
-def launch_options() -> dict[str, Any]:
-    """What every launch has in common: the look, the limits, and no way to the outside."""
+def launch_options(own: bool = True) -> dict[str, Any]:
+    """What every launch has in common: the look, the limits, and no way to the outside.
+
+    `own`: the page is for this machine's own browser alone.
+    """
     return {
         "theme": THEME,
         # In the head it is taken as it stands; through `css`, Gradio rewrites every selector.
         "head": f"<style>{asset('lab.css')}</style>"
         + "".join(f"<script>{asset(name)}</script>" for name in SCRIPTS),
-        "app_kwargs": {"routes": plotly_routes()},
-        "max_file_size": "10mb",
+        "app_kwargs": {"routes": plotly_routes(), "middleware": [Middleware(Guard, own=own)]},
+        "max_file_size": MAX_FILE_BYTES,
+        "state_session_capacity": 100,  # Gradio keeps what each of so many visitors sent last
         "footer_links": [],
         "run_history": False,  # it would keep uploads in the browser and offer to send them away
         "enable_monitoring": False,
@@ -85,14 +94,17 @@ def launch(
     share: bool = False,
     open_browser: bool = False,
     block: bool = True,
+    public: bool = False,
 ) -> str:
     """Serve an app and return its address; with `block`, only once Ctrl-C has ended it.
 
-    Bound to this machine alone by default. `share` opens a tunnel through Gradio's servers: the one
-    thing here that leaves the machine. Raises LabError where the port is taken.
+    Bound to this machine alone by default; `public`: others reach it even so, by a proxy. `share`
+    opens a tunnel through Gradio's servers: the one thing here that leaves the machine. Raises
+    LabError where the port is taken.
     """
     demo.queue(max_size=64)
-    options = launch_options() | {"server_name": host, "server_port": port, "share": share}
+    own = host in THIS_MACHINE and not share and not public
+    options = launch_options(own) | {"server_name": host, "server_port": port, "share": share}
     try:
         _, address, shared = demo.launch(
             **options, inbrowser=open_browser, prevent_thread_lock=True

@@ -22,6 +22,7 @@ model, then **one of your own**, in about a minute. After that, choose it as a m
 REPLAY_NOTE = (
     "Each stop is a set of weights that comes with the lab, for load(“shapes@300”) and so on."
 )
+ELSEWHERE = "On this page nobody's training runs: on your own machine, `clip-lab app` has it here."
 LIVE_NOTE = "A ResNet and a text tower of 200,000 weights each, from chance, on drawn shapes."
 MAX_SEED = 2**31 - 1
 TRAINING: dict[str, Any] = {"concurrency_id": "training", "concurrency_limit": 1}
@@ -89,10 +90,13 @@ def layout(frame: Frame) -> None:
     """The tab: the shipped run above, one's own below."""
     page = Page(frame)
     gr.Markdown(INTRODUCTION)
-    play = gr.Button("Show the run that made “shapes”", variant="primary")
+    play = gr.Button("Show the run that made “shapes”", variant="primary", elem_id="replay-play")
     shipped = panel("training", elem_id="replay")
     play.click(page.replayed, None, shipped, api_name="replay", concurrency_id="model")
     gr.Markdown("### Train one yourself")
+    if frame.models.public:  # a minute of the processor for each visitor, and a name in all lists
+        gr.Markdown(ELSEWHERE)
+        return
     with gr.Row():
         seed = gr.Number(1, precision=0, minimum=0, maximum=MAX_SEED, label="Seed",
                          info="Another number: other weights, other pictures.")  # fmt: skip

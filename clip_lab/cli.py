@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from clip_lab.errors import LabError
 from clip_lab.eval_command import add_eval
 from clip_lab.experiment_command import add_experiment
+from clip_lab.grade_command import add_grade
 from clip_lab.model_options import MODEL_HELP, add_model_options, load_model, positive
 from clip_lab.models_command import add_models
 from clip_lab.train_command import add_blend, add_train
@@ -58,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     trained = (add_train, add_blend, add_eval, add_experiment)
-    for add in (_classify, _search, *trained, _app, _lab, add_models, _info):
+    for add in (_classify, _search, *trained, _app, _lab, add_grade, add_models, _info):
         add(commands)
     return parser
 
@@ -174,6 +175,11 @@ def _app(commands) -> None:
     command.add_argument(
         "--share", action="store_true", help="a public address, by Gradio's server"
     )
+    command.add_argument(
+        "--public",
+        action="store_true",
+        help="for visitors whom nobody knows: they can't make it download models or train one",
+    )
     command.add_argument("--no-browser", action="store_true", help="don't open a browser window")
     command.add_argument(
         "--folder",
@@ -193,7 +199,9 @@ def run_app(options: argparse.Namespace) -> None:
     except ImportError as error:
         raise LabError(f"The apps need: pip install “clip-lab[apps]” ({error}).") from error
     app(
-        Models(load_model(options), device=options.device, dtype=options.dtype),
+        Models(
+            load_model(options), device=options.device, dtype=options.dtype, public=options.public
+        ),
         host=options.host,
         port=options.port,
         share=options.share,

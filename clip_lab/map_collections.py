@@ -278,7 +278,7 @@ def map_of(encoder: DualEncoder, collection: str | None = None) -> ModelMap:
 
     By default on the emoji, a shapes model on the shapes. Raises LabError for an unknown name.
     """
-    name = collection or ("shapes" if encoder.name.partition("@")[0] == "shapes" else "emoji")
+    name = collection or ("shapes" if encoder.name.startswith("shapes") else "emoji")
     if name not in CONTENTS:
         raise LabError(f"There is no collection “{name}”: choose from {', '.join(CONTENTS)}.")
     made = ModelMap(encoder, CONTENTS[name]())

@@ -27,12 +27,12 @@ ImageSource = Image.Image | str | Path | bytes | np.ndarray | Tensor
 ImageSources = Sequence[ImageSource] | Tensor | np.ndarray  # many: a list, or one array of them
 
 
-def open_image(source: ImageSource) -> Image.Image:
+def open_image(source: ImageSource, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Any picture as 8-bit RGB, upright, on white where it was transparent.
 
     Takes a path, a file's bytes, a PIL image, an array (height, width, 3; 0..255 if integer, 0..1
     if float) or a tensor (3, height, width; the same ranges). Of an animation the first frame.
-    Raises LabError for a file that is missing, damaged, no picture, or of over 64 megapixels.
+    Raises LabError for a file that is missing, damaged, no picture, or of over `max_pixels`.
     """
     if isinstance(source, Tensor):
         source = (
@@ -41,28 +41,30 @@ def open_image(source: ImageSource) -> Image.Image:
     if isinstance(source, np.ndarray):
         return _from_array(source)
     if isinstance(source, Image.Image):
-        return _upright_rgb(source, "The picture")
+        return _upright_rgb(source, "The picture", max_pixels)
     name = "The picture" if isinstance(source, bytes) else f"“{Path(source).name}”"
     try:
         file = io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb")  # noqa: SIM115
     except OSError as error:
         raise LabError(f"{name} can't be opened: {error.strerror or error}.") from error
     with file:
-        return _upright_rgb(file, name)
+        return _upright_rgb(file, name, max_pixels)
 
 
-def _upright_rgb(source: Image.Image | io.BytesIO | io.BufferedReader, name: str) -> Image.Image:
+def _upright_rgb(
+    source: Image.Image | io.BytesIO | io.BufferedReader, name: str, max_pixels: int
+) -> Image.Image:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of sizes and odd metadata; what matters is checked here
         try:
             opened = isinstance(source, Image.Image)
             image = source if opened else Image.open(source, formats=FORMATS)
-            if image.width * image.height > MAX_PIXELS:  # from the header: nothing is decoded yet
+            if image.width * image.height > max_pixels:  # from the header: nothing is decoded yet
                 raise Image.DecompressionBombError
             image.load()
             return _to_rgb(ImageOps.exif_transpose(image))
         except Image.DecompressionBombError as error:
-            size = f"{MAX_PIXELS // 1_000_000} megapixels"
+            size = f"{max_pixels // 1_000_000} megapixels"
             raise LabError(f"{name} has over {size}. Make it smaller first.") from error
         except Image.UnidentifiedImageError as error:
             raise LabError(

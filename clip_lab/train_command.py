@@ -17,7 +17,7 @@ try:
   torchrun --nproc-per-node 8 -m clip_lab.training --data shards/ --architecture ViT-B-32 \\
       --batch-size 32768 --pieces 16 --steps 400000 --out runs/mine
 """
-BUILT_IN = ("emoji", "shapes", "photos")
+BUILT_IN = ("emoji", "shapes", "shapes-vit", "photos")
 
 
 def add_train(commands) -> None:
@@ -40,8 +40,8 @@ def add_train_options(command: argparse.ArgumentParser) -> None:
     add(
         "--data",
         required=True,
-        help="emoji, shapes, photos; or pictures with captions: a folder, WebDataset shards, a "
-        "CSV, TSV or Parquet file",
+        help="emoji, shapes, shapes-vit, photos; or pictures with captions: a folder, "
+        "WebDataset shards, a CSV, TSV or Parquet file",
     )
     add("--pictures", metavar="FOLDER", help="where the pictures of --data photos are")
     add("--picture-column", metavar="NAME", help="of a table (default: the usual names)")
@@ -212,8 +212,9 @@ def measurement(options: argparse.Namespace) -> Callable[[Any], dict[str, Any]] 
         return lambda encoder: photos.quick_look(encoder, pictures)
     if options.data in BUILT_IN:
         from clip_lab import evaluation
+        from clip_lab.training.recipes import recipe
 
-        return getattr(evaluation, options.data).quick_look
+        return getattr(evaluation, recipe(options.data).data).quick_look
     return None
 
 

@@ -27,6 +27,7 @@ from clip_lab.training.recipes import recipe
 LICENCES = {
     "emoji": "MIT, as the lab; the pictures it was trained on: see NOTICE",
     "shapes": "MIT, as the lab",
+    "shapes-vit": "MIT, as the lab",
     "photos": (
         "for research and teaching, as the photographs that it was trained on; none of them comes "
         "with the lab: see NOTICE"
@@ -56,8 +57,9 @@ def publish_steps(run: Path, name: str) -> None:
 
 def figures(options: argparse.Namespace) -> Callable[[DualEncoder], dict[str, Any]]:
     """What the card of each model reports."""
-    if options.name != "photos":
-        return {"emoji": emoji, "shapes": shapes}[options.name].figures
+    data = recipe(options.name).data
+    if data != "photos":
+        return {"emoji": emoji, "shapes": shapes}[data].figures
     return lambda encoder: photos.figures(encoder, options.pictures, options.cifar10)
 
 

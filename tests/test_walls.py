@@ -28,7 +28,7 @@ FLOORS = [
     ["experiments"],
     ["course"],
     ["model_options"],
-    ["eval_command", "experiment_command", "models_command", "train_command"],
+    ["eval_command", "experiment_command", "grade_command", "models_command", "train_command"],
     ["cli"],
     ["__main__"],
 ]

@@ -44,6 +44,11 @@ window.lab = (() => {
 
   // -- the address remembers the view -------------------------------------------------------------
 
+  /* The page's tabs: those in sight, and those that Gradio has put into its menu on a narrow screen.
+     (Beside them it hides a copy of each, to measure it.) */
+  const tabs = () => [...document.querySelectorAll(".tab-wrapper > :not([aria-hidden]) button:not([aria-label])")];
+  const tab = (name) => tabs().find((one) => one.textContent.trim() === name);
+
   const LONGEST = 1500; // of one value; a list of thousands of labels doesn't fit into a link
   let restored = false;
 
@@ -64,9 +69,7 @@ window.lab = (() => {
   function restore(names, now) {
     const given = new URLSearchParams(location.search);
     restored = true;
-    const tab = [...document.querySelectorAll("button[role=tab]")]
-      .find((one) => one.textContent.trim() === given.get("tab"));
-    if (tab) tab.click();
+    tab(given.get("tab"))?.click();
     return names.map((name, i) => {
       if (!given.has(name)) return now[i];
       const value = given.get(name);
@@ -75,10 +78,10 @@ window.lab = (() => {
   }
 
   document.addEventListener("click", (event) => {
-    const tab = event.target.closest?.("button[role=tab]");
-    if (!tab || !restored) return;
+    const chosen = tabs().find((one) => one.contains(event.target));
+    if (!chosen || !restored) return;
     const address = new URL(location.href);
-    address.searchParams.set("tab", tab.textContent.trim());
+    address.searchParams.set("tab", chosen.textContent.trim());
     history.replaceState(null, "", address);
   });
 
@@ -100,8 +103,9 @@ window.lab = (() => {
     });
     const copy = element.querySelector(".lab-copy");
     copy.addEventListener("click", async () => {
-      await navigator.clipboard.writeText(location.href);
-      copy.textContent = "Copied";
+      if (navigator.clipboard) await navigator.clipboard.writeText(location.href);
+      else window.prompt("This page's address:", location.href); // over plain http there is none
+      copy.textContent = navigator.clipboard ? "Copied" : "Copy link";
       setTimeout(() => { copy.textContent = "Copy link"; }, 2000);
     });
   }
@@ -149,5 +153,5 @@ window.lab = (() => {
     node.append(line);
   }
 
-  return { make, percent, signed, decimals, softmax, speak, begin, remember, restore, press, list, header, csv, exports };
+  return { make, percent, signed, decimals, softmax, speak, begin, remember, restore, tabs, tab, press, list, header, csv, exports };
 })();

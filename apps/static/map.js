@@ -3,7 +3,8 @@
  * note, mine: [{name, src, point}]}. Names and small pictures come from the server once (map_tools.js).
  *
  * A kind of thing is a trace: the pictures of a category are dots, its texts diamonds. What isn't
- * chosen or found pales; rings and lines mark what was clicked and its true neighbours.
+ * chosen or found pales; rings and lines mark what was clicked and its true neighbours. While a flat
+ * map is dragged about, map_pan.js moves a picture of it.
  */
 const find = (selector) => element.querySelector(selector);
 const plot = find(".map-plot"), tip = find(".map-tip"), legend = find(".map-legend");
@@ -249,6 +250,7 @@ async function show() {
 labMap.listen((key) => {
   if (!["view", "asked"].includes(key) && whole && props.value) draw().then(() => publish("view"));
 });
+labPan(plot);
 element.addEventListener("pointermove", (event) => { pointer = { x: event.clientX, y: event.clientY }; });
 element.addEventListener("pointerleave", () => { tip.hidden = true; });
 document.addEventListener("lab-theme", () => labMap.changed("theme"));

@@ -1,7 +1,7 @@
 """What each built-in model is made of: data, sizes, tokenizer. `clip-lab train` follows these."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from clip_lab.tokenizer import Tokenizer
 class Recipe:
     """A model that can be trained by name."""
 
+    data: str  # what it learns from, and is tested on: "emoji", "shapes" or "photos"
     vision: ViTConfig | ResNetConfig
     embed_dim: int
     text_width: int
@@ -113,6 +114,7 @@ def _photo_pairs(batch_size: int, size: int, seed: int, folder: Path | None) -> 
 
 RECIPES = {
     "emoji": Recipe(
+        data="emoji",
         vision=ResNetConfig(image_size=64, layers=(2, 3, 4, 2), width=24),
         embed_dim=256,
         text_width=192,
@@ -129,6 +131,7 @@ RECIPES = {
         unknown="photographs, and anything else that is not drawn like an emoji",
     ),
     "shapes": Recipe(
+        data="shapes",
         vision=ResNetConfig(image_size=32, layers=(1, 1, 1, 1), width=8),
         embed_dim=64,
         text_width=64,
@@ -142,6 +145,7 @@ RECIPES = {
         unknown="photographs, drawings, and any word outside that grammar",
     ),
     "photos": Recipe(
+        data="photos",
         vision=ResNetConfig(image_size=64, layers=(2, 3, 4, 2), width=24),
         embed_dim=256,
         text_width=192,
@@ -158,6 +162,12 @@ RECIPES = {
         unknown="people, places, and most of what isn't one of some 200 things",
     ),
 }
+# The same data for a Vision Transformer, whose 64 patches a heat map can tell apart.
+RECIPES["shapes-vit"] = replace(
+    RECIPES["shapes"],
+    vision=ViTConfig(image_size=32, patch_size=4, width=64, layers=4, head_width=16),
+    learning_rate=2e-3,
+)
 
 
 def recipe(name: str) -> Recipe:
