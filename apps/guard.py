@@ -36,6 +36,7 @@ UNUSED = ("/gradio_api/process_recording", "/gradio_api/deep_link", "/gradio_api
 # A JSON string; what isn't closed goes on to the end. Possessive (*+): never tried twice.
 STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+ALIKE = bytes.maketrans(b"{}", b"[]")
 
 ELSEWHERE = (
     "This page answers its own machine's browser alone, at 127.0.0.1 or localhost. "
@@ -166,7 +167,7 @@ def is_tangled(body: bytes) -> bool:
     syntax = STRING.sub(b"", body)
     if len(syntax) > MAX_SYNTAX:
         return True
-    brackets = syntax.translate(None, NOT_BRACKETS)
+    brackets = syntax.translate(ALIKE, NOT_BRACKETS)
     for _ in range(MAX_DEPTH):
-        brackets = brackets.replace(b"[]", b"").replace(b"{}", b"")
+        brackets = brackets.replace(b"[]", b"")
     return bool(brackets)

@@ -517,6 +517,68 @@ def test_two_models_mark_the_same_item(desk: MapVisit, width: int) -> None:
     visit.page.set_viewport_size({"width": 1280, "height": 1400})
 
 
+# How opaque the picture that is dragged about is where each point has to be by now.
+STAMPED = """way => {
+    const plot = document.querySelector('#map-plot .map-plot');
+    const canvas = plot.querySelector('.map-pan[data-along=xy] canvas');
+    const axes = [plot._fullLayout.xaxis, plot._fullLayout.yaxis], pen = canvas.getContext('2d');
+    const [frame, own] = [plot, canvas].map((node) => node.getBoundingClientRect());
+    const from = [frame.x - own.x, frame.y - own.y], ratio = canvas.width / own.width;
+    const opacity = (place) => {
+        const pixel = axes.map((axis, i) => axis.l2p(place[i]) + axis._offset + way[i] + from[i]);
+        return pen.getImageData(...pixel.map((one) => Math.round(one * ratio)), 1, 1).data[3] / 255;
+    };
+    return plot.data.filter((trace) => trace.customdata?.length)
+        .flatMap(({ x, y }) => Array.from(x, (_, i) => opacity([x[i], y[i]])));
+}"""
+RANGES = """() => {
+    const { xaxis, yaxis } = document.querySelector('#map-plot .map-plot')._fullLayout;
+    return [...xaxis.range, ...yaxis.range, xaxis._length, yaxis._length];
+}"""
+
+
+@pytest.mark.browser
+@no_browser
+def test_a_dragged_map_follows_the_pointer_and_plotly_learns_where_it_led(desk: MapVisit) -> None:
+    desk.page.evaluate("labMap.set('colour', 'modality')")  # filled signs only
+    desk.page.locator("#map-plot .map-legend", has_text="text").wait_for()
+    left, right, low, high, wide, tall = desk.page.evaluate(RANGES)
+    x, y = desk.pixel(7)
+    desk.page.mouse.move(x, y)
+    desk.page.mouse.down()
+    desk.page.mouse.move(x + 40, y + 30, steps=3)
+    desk.page.mouse.move(x + 120, y - 50, steps=3)
+    assert desk.page.evaluate(RANGES)[:2] == [left, right]  # plotly knows nothing of it yet
+    assert desk.page.evaluate("labMap.maps.first.plot.querySelectorAll('.map-pan').length") == 3
+    stamped = desk.page.evaluate(STAMPED, [120, -50])
+    assert len(stamped) == len(SMALL) and min(stamped) > 0.5
+    elsewhere = desk.page.evaluate(STAMPED, [0, 0])
+    assert np.mean(elsewhere) < 0.5
+    desk.page.mouse.up()
+    desk.page.wait_for_function(f"left => ({RANGES})()[0] !== left", arg=left)
+    after = desk.page.evaluate(RANGES)
+    across, up = 120 * (right - left) / wide, -50 * (high - low) / tall
+    expected = [left - across, right - across, low + up, high + up]
+    assert after[:4] == pytest.approx(expected, abs=1e-3 * (right - left))
+    desk.page.wait_for_function("!document.querySelector('.map-pan, .map-panning')")
+
+
+@pytest.mark.browser
+@no_browser
+def test_a_drag_there_and_back_is_no_click(desk: MapVisit) -> None:
+    x, y = desk.pixel(7)
+    before = desk.page.evaluate(RANGES)
+    desk.page.mouse.move(x, y)
+    desk.page.locator("#map-plot .map-tip b").wait_for()  # a click here would choose this point
+    desk.page.mouse.down()
+    desk.page.mouse.move(x + 60, y, steps=2)
+    desk.page.mouse.move(x + 1, y, steps=2)
+    desk.page.mouse.up()
+    desk.page.wait_for_timeout(300)
+    assert desk.page.evaluate("labMap.state.item") == ""
+    assert desk.page.evaluate(RANGES) == pytest.approx(before)
+
+
 @pytest.mark.browser
 @no_browser
 def test_nothing_is_loaded_or_encoded_before_the_tab_is_opened(browser: Browser) -> None:

@@ -1,0 +1,1 @@
+"""Figures of the course, a module a chapter."""
