@@ -64,7 +64,8 @@ def summary(found: dict[str, Result], link: bool = False) -> str:
         what, effect = next(iter(result.verdict.effects.items()))
         claim = f"[{this.claim}](#{_anchor(this)})" if link else this.claim
         lines.append(
-            f"| {this.number} | {claim} | {result.verdict.word} | {what}: {effect.number()} "
+            f"| {this.number} | {claim} | {result.verdict.word} "
+            f"| {what}: {effect.number(2 if abs(effect.mean) >= 0.1 else 3)} "
             f"| {result.minutes:.1f} |"
         )
     counts = Counter(result.verdict.word for result in found.values())
