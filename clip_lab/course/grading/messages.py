@@ -6,7 +6,7 @@ a reply from a process that isn't trusted can at worst be wrong.
 
 import json
 import struct
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import torch
@@ -83,7 +83,7 @@ def _value(tree: Any, tensors: dict[str, Tensor]) -> Any:
     return plain[kind](inside)
 
 
-def carried(value: Any) -> bool:
+def carried(value: Any) -> TypeGuard[Tensor]:
     """Whether it is a tensor of a kind that a message can carry."""
     return isinstance(value, Tensor) and not value.is_sparse and not value.is_complex()
 
