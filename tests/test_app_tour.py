@@ -93,7 +93,7 @@ def test_every_step_outlines_what_it_speaks_of(browser: Browser, address: str, w
 
         def forward() -> None:
             opened.append(page.evaluate("new URLSearchParams(location.search).get('tab')"))
-            page.get_by_role("button", name="Next").or_(
+            page.get_by_role("button", name="Next", exact=True).or_(
                 page.get_by_role("button", name="Done")
             ).click()
 
