@@ -23,9 +23,8 @@ from gradio_client import Client
 from PIL import Image
 from playwright.sync_api import Browser, FilePayload, Playwright, sync_playwright
 
-from apps import embedding_map, theme
+from apps import embedding_map, map_values, theme
 from apps.frame import build
-from apps import map_values
 from apps.map_values import (
     ACROSS,
     COLUMNS,
