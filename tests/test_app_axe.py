@@ -39,6 +39,7 @@ def test_no_serious_fault(browser: Browser, address: str, tab: str, scheme: str)
     visit = Visit(browser, address, 1280, 900, path=path, color_scheme=scheme)
     visit.page.wait_for_selector(f"button[role=tab][aria-selected=true] >> text={tab}")
     visit.page.wait_for_timeout(1500)  # for what moves in
+    visit.page.wait_for_function("!document.querySelector('.pending')")
     found = Axe().run(visit.page).response["violations"]
     grave = [
         (fault["id"], node["html"][:160], node["failureSummary"][:200])

@@ -555,6 +555,7 @@ def test_a_dragged_map_follows_the_pointer_and_plotly_learns_where_it_led(desk: 
     assert len(stamped) == len(SMALL) and min(stamped) > 0.5
     elsewhere = desk.page.evaluate(STAMPED, [0, 0])
     assert np.mean(elsewhere) < 0.5
+    desk.page.evaluate("labMap.set('colour', 'language')")  # drawn anew, but not before the end
     desk.page.mouse.up()
     desk.page.wait_for_function(f"left => ({RANGES})()[0] !== left", arg=left)
     after = desk.page.evaluate(RANGES)
@@ -562,6 +563,7 @@ def test_a_dragged_map_follows_the_pointer_and_plotly_learns_where_it_led(desk: 
     expected = [left - across, right - across, low + up, high + up]
     assert after[:4] == pytest.approx(expected, abs=1e-3 * (right - left))
     desk.page.wait_for_function("!document.querySelector('.map-pan, .map-panning')")
+    desk.page.locator("#map-plot .map-legend", has_text="German").wait_for()
 
 
 @pytest.mark.browser

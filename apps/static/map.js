@@ -216,6 +216,7 @@ async function draw() {
   const value = props.value;
   if (!whole || value.waiting || value.error || !seen()) return;
   const Plotly = await labMap.plotly();
+  await still();
   if (value !== props.value) return;
   sorted = labMap.categories(whole, value.right, state.colour);
   const focused = [...legend.children].indexOf(document.activeElement);
@@ -250,14 +251,14 @@ async function show() {
 labMap.listen((key) => {
   if (!["view", "asked"].includes(key) && whole && props.value) draw().then(() => publish("view"));
 });
-labPan(plot);
+const still = labPan(plot);
 element.addEventListener("pointermove", (event) => { pointer = { x: event.clientX, y: event.clientY }; });
 element.addEventListener("pointerleave", () => { tip.hidden = true; });
 document.addEventListener("lab-theme", () => labMap.changed("theme"));
 new ResizeObserver(() => {
   if (!seen()) return;
   if (props.of === "first") labMap.refresh();
-  if (plot.classList.contains("js-plotly-plot")) window.Plotly.Plots.resize(plot);
+  if (plot.classList.contains("js-plotly-plot")) still().then(() => window.Plotly.relayout(plot, { autosize: true }));
   else draw();
 }).observe(element);
 if (props.of === "first") {

@@ -4,11 +4,15 @@
  * told of a drag's beginning and end alone. In between, a picture of the map that is larger than what
  * is seen, drawn once on an ordinary canvas, moves with the pointer. Pixels are those of plotly's axes:
  * 0 is the left or the upper edge of the map as plotly drew it.
+ *
+ * A map that is drawn anew in the middle of a drag forgets the drag: what labPan returns, called, is
+ * a promise to wait for before drawing.
  */
 window.labPan = (plot) => {
   const LEAST = 8; // plotly's: a shorter way along an axis is none
   const BEYOND = 0.5; // of what is seen, drawn on each side of it as well
   let drag = null; // {from: its first event, way: [x, y], drawn: the way when `layers` were drawn, layers}
+  let still = Promise.resolve(), letGo = () => {}; // settled while nobody drags, and what settles it
 
   const ratio = Math.min(2, window.devicePixelRatio);
   const at = (event) => (event.changedTouches || [event])[0];
@@ -129,7 +133,9 @@ window.labPan = (plot) => {
   function began(event) {
     const pans = plot._fullLayout?.dragmode === "pan" && event.target.classList.contains("nsewdrag");
     const alone = event.touches ? event.touches.length === 1 : event.button === 0 && !event.ctrlKey && !event.shiftKey;
+    letGo();
     drag = pans && alone ? { from: at(event), way: [0, 0] } : null;
+    if (drag) still = new Promise((resolve) => { letGo = resolve; });
   }
 
   function moved(event) {
@@ -151,6 +157,7 @@ window.labPan = (plot) => {
   function ended() {
     const over = drag;
     drag = null;
+    setTimeout(letGo); // once plotly has heard of it
     if (!over?.layers) return;
     const tell = ([x, y]) => document.dispatchEvent(new MouseEvent("mousemove", { cancelable: true,
       clientX: over.from.clientX + x, clientY: over.from.clientY + y }));
@@ -167,4 +174,5 @@ window.labPan = (plot) => {
     window.addEventListener(move, moved, { capture: true, passive: false });
     ups.forEach((up) => window.addEventListener(up, ended, true));
   }
+  return () => still;
 };
