@@ -42,7 +42,7 @@ class Page:
     def classify(self, picture: Upload | None, labels: str, none: bool, template: str, own: str,
                  model: str, other: str,
                  progress: gr.Progress = gr.Progress(track_tqdm=True)) -> Any:  # noqa: B008  # fmt: skip
-        """Both models' stages. What was looked at more closely before is cleared."""
+        """Both models' stages."""
 
         def of(encoder: DualEncoder) -> Value:
             opened, (texts, templates) = read_picture(picture), wanted(labels, none, template, own)
@@ -50,7 +50,7 @@ class Page:
             seen = encoder.preprocess.crop(opened)
             return stages_value(prediction, templates, seen, encoder)
 
-        return *of_each(self.frame, (model, other), of), None, None, None, None
+        return of_each(self.frame, (model, other), of)
 
     def first(self, start: Start) -> Value:
         """Shown while the page opens, before anything was asked."""
@@ -108,8 +108,11 @@ def layout(frame: Frame) -> None:
             words = words_column(frame)
     asked: list[Any] = [picture, *words, *frame.bar]
     raw: dict[str, Any] = {"preprocess": False, **MODEL_WORK}  # uploads reach our opener untouched
-    gr.on([one.change for one in asked], page.classify, asked, [*stages, *tables, *maps],
-          api_name="classify", **raw)  # fmt: skip
+    found = gr.on([one.change for one in asked], page.classify, asked, stages,
+                  api_name="classify", **raw)  # fmt: skip
+    # What was looked at more closely before is cleared, in the page: Gradio's front end takes
+    # its time for each output of the server's.
+    found.then(None, None, [*tables, *maps], js="() => [null, null, null, null]")
     closer.click(page.effects, asked, tables, api_name="templates", **raw)
     gr.on([place.click, method.input], page.where, [*asked, method], maps, api_name="where", **raw)
 

@@ -28,16 +28,12 @@ def picture_with_samples(frame: Frame, name: str, chosen: int = 0) -> gr.Image:
         elem_id=f"{name}-picture",
         elem_classes="lab-picture-box",
     )
-    grid.click(_clicked, None, number, **QUICK)
+    grid.click(None, None, number, js="() => lab.sample")
     gr.on([picture.upload, picture.clear], lambda: NO_SAMPLE, None, number, **QUICK)
     number.change(_sample, [number, model], picture, **QUICK)
     number.change(None, number, js=f"(n) => lab.press('#{name}-samples', n)")
     model.change(_follow, [model, number], [grid, picture], **QUICK)
     return picture
-
-
-def _clicked(event: gr.EventData) -> int:
-    return event.index  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def _sample(number: int, model: str) -> Any:

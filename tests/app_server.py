@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import gradio as gr
 import torch
 
 from apps import lab, theme
@@ -29,9 +29,8 @@ def tiny_encoder(name: str = "tiny", seed: int = 0) -> DualEncoder:
 
 
 @contextmanager
-def served(*encoders: DualEncoder) -> Iterator[str]:
-    """The address of the whole dashboard, open for the length of the block."""
-    demo = lab.build_demo(Models(*encoders))
+def running(demo: gr.Blocks) -> Iterator[str]:
+    """The address of a page that is served for the length of the block."""
     address = theme.launch(demo, block=False)
     try:
         yield address
@@ -39,20 +38,11 @@ def served(*encoders: DualEncoder) -> Iterator[str]:
         demo.close()
 
 
-CHROMIUM = Path("/usr/bin/chromium")
-QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync", "--no-first-run"]  # fmt: skip
-
-
 @contextmanager
-def browser_open() -> Iterator["Browser"]:
-    """Debian's Chromium without a window."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=QUIET)
-        yield browser
-        browser.close()
+def served(*encoders: DualEncoder) -> Iterator[str]:
+    """The whole dashboard."""
+    with running(lab.build_demo(Models(*encoders))) as address:
+        yield address
 
 
 class Visit:

@@ -19,11 +19,12 @@ INSIDE = ("file:", "data:", "blob:")
 
 
 @contextmanager
-def open_browser() -> Iterator[Any]:
+def open_browser(*more: str) -> Iterator[Any]:
+    """Debian's Chromium without a window; `more`: further arguments of its command line."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=QUIET)
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=[*QUIET, *more])
         try:
             yield browser
         finally:

@@ -88,3 +88,11 @@ def browser():
         pytest.skip(MISSING)
     with open_browser() as chromium:
         yield chromium
+
+
+@pytest.fixture(scope="module")
+def client(address: str):
+    """Gradio's own client of the module's page."""
+    from gradio_client import Client
+
+    return Client(address, verbose=False, analytics_enabled=False)

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from app_server import Visit, tiny_encoder
+from app_server import Visit, running, tiny_encoder
 from gradio_client import Client
 from PIL import Image
 
-from apps import search, theme
+from apps import search
 from apps.folders import Folders
 from apps.models import Models
 from clip_lab.search import built_in, shapes_collection
@@ -38,12 +38,8 @@ def a_cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
 @contextmanager
 def served_alone(folders: Folders) -> Iterator[str]:
     """This tab alone, on two tiny models."""
-    demo = search.build_demo(Models(TINY, ANOTHER), folders)
-    address = theme.launch(demo, block=False)
-    try:
+    with running(search.build_demo(Models(TINY, ANOTHER), folders)) as address:
         yield address
-    finally:
-        demo.close()
 
 
 class Seen(Visit):

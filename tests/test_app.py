@@ -38,11 +38,6 @@ def address() -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(scope="module")
-def client(address: str) -> Client:
-    return Client(address, verbose=False, analytics_enabled=False)
-
-
 @pytest.fixture
 def classify(client: Client, capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Any]]:
     def call(picture: Any, labels: str = LABELS, template: str = "bare name", own: str = "") -> Any:

@@ -7,16 +7,13 @@ import pytest
 pytest.importorskip("gradio", reason="the app needs the extra 'apps'")
 pytest.importorskip("axe_playwright_python", reason="needs axe-playwright-python (extra 'dev')")
 
-from app_server import CHROMIUM, Visit, browser_open, served, tiny_encoder
+from app_server import Visit, served, tiny_encoder
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser
 
 from apps.lab import APPS
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no browser at {CHROMIUM}"),
-]
+pytestmark = pytest.mark.browser
 GRAVE = ("serious", "critical")
 
 
@@ -24,12 +21,6 @@ GRAVE = ("serious", "critical")
 def address() -> Iterator[str]:
     with served(tiny_encoder(), tiny_encoder("another", 1)) as url:
         yield url
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with browser_open() as browser:
-        yield browser
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -11,26 +11,17 @@ import pytest
 pytest.importorskip("gradio", reason="the app needs the extra 'apps'")
 pytest.importorskip("playwright", reason="browser tests need Playwright (extra 'dev')")
 
-from app_server import CHROMIUM, Visit, browser_open, served, tiny_encoder
+from app_server import Visit, served, tiny_encoder
 from PIL import Image
 from playwright.sync_api import Browser, FilePayload
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no browser at {CHROMIUM}"),
-]
+pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     with served(tiny_encoder(), tiny_encoder("another", 1)) as url:
         yield url
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with browser_open() as browser:
-        yield browser
 
 
 class Desk(Visit):

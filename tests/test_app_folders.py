@@ -13,11 +13,11 @@ import pytest
 
 pytest.importorskip("gradio", reason="the app needs the extra 'apps'")
 
-from app_server import tiny_encoder
+from app_server import running, tiny_encoder
 from gradio_client import Client
 from PIL import Image
 
-from apps import search, theme
+from apps import search
 from apps.folders import Folders, from_this_machine
 from apps.models import Models
 from clip_lab.errors import LabError
@@ -146,12 +146,8 @@ def test_who_counts_as_this_machine_s_own_browser(headers, own):
 
 @contextmanager
 def served(folders: Folders) -> Iterator[str]:
-    demo = search.build_demo(Models(TINY), folders)
-    address = theme.launch(demo, block=False)
-    try:
+    with running(search.build_demo(Models(TINY), folders)) as address:
         yield address
-    finally:
-        demo.close()
 
 
 def asked(path: str) -> list[Any]:

@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("gradio", reason="the app needs the extra 'apps'")
 pytest.importorskip("playwright", reason="browser tests need Playwright (extra 'dev')")
 
-from app_server import CHROMIUM, Visit, browser_open, served, tiny_encoder
+from app_server import Visit, served, tiny_encoder
 from gradio_client import Client, handle_file
 from PIL import Image
 from playwright.sync_api import Browser
@@ -16,10 +16,7 @@ from playwright.sync_api import Browser
 from clip_lab.experiments.world import new_model
 from clip_lab.interpret.occlusion import ALL_METHODS
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no browser at {CHROMIUM}"),
-]
+pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
@@ -28,17 +25,6 @@ def address() -> Iterator[str]:
     resnet.name = "resnet"
     with served(tiny_encoder(), resnet) as url:
         yield url
-
-
-@pytest.fixture(scope="module")
-def client(address: str) -> Client:
-    return Client(address, verbose=False, analytics_enabled=False)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with browser_open() as browser:
-        yield browser
 
 
 @pytest.fixture(params=[(1280, 900), (390, 844)], ids=["desk", "phone"])

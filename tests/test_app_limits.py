@@ -7,7 +7,7 @@ import pytest
 pytest.importorskip("gradio", reason="the app needs the extra 'apps'")
 pytest.importorskip("playwright", reason="browser tests need Playwright (extra 'dev')")
 
-from app_server import CHROMIUM, Visit, browser_open, served, tiny_encoder
+from app_server import Visit, served, tiny_encoder
 from gradio_client import Client
 from playwright.sync_api import Browser
 
@@ -17,10 +17,7 @@ from clip_lab.data.shape_drawing import draw
 from clip_lab.data.staging import QUESTIONS, Stage
 from clip_lab.preprocess import open_image
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no browser at {CHROMIUM}"),
-]
+pytestmark = pytest.mark.browser
 SCENE = ["1", "square", "red", "circle", "blue", "left of", ""]
 ENCODER = tiny_encoder()
 
@@ -29,17 +26,6 @@ ENCODER = tiny_encoder()
 def address() -> Iterator[str]:
     with served(ENCODER, tiny_encoder("another", 1)) as url:
         yield url
-
-
-@pytest.fixture(scope="module")
-def client(address: str) -> Client:
-    return Client(address, verbose=False, analytics_enabled=False)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with browser_open() as browser:
-        yield browser
 
 
 @pytest.fixture(params=[(1280, 900), (390, 844)], ids=["desk", "phone"])

@@ -4,7 +4,6 @@ import base64
 import csv
 import io
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -18,12 +17,13 @@ pytest.importorskip("plotly", reason="the map needs the extra 'maps'")
 pytest.importorskip("playwright", reason="browser tests need Playwright (extra 'dev')")
 
 import gradio as gr
-from app_server import CHROMIUM, QUIET, Visit, tiny_encoder
+from app_server import Visit, running, tiny_encoder
+from chromium import CHROMIUM, MISSING, QUIET, open_browser
 from gradio_client import Client
 from PIL import Image
-from playwright.sync_api import Browser, FilePayload, Playwright, sync_playwright
+from playwright.sync_api import Browser, FilePayload
 
-from apps import embedding_map, map_values, theme
+from apps import embedding_map, map_values
 from apps.frame import build
 from apps.map_values import (
     ACROSS,
@@ -45,7 +45,7 @@ from clip_lab.maps import LaidOut, LinearView, towards_each_other
 
 PICTURES = 40
 FIRST, SECOND = tiny_encoder(), tiny_encoder("another", 1)
-no_browser = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no browser at {CHROMIUM}")
+no_browser = pytest.mark.skipif(not CHROMIUM.exists(), reason=MISSING)
 
 
 def small_content() -> Content:
@@ -227,35 +227,17 @@ def test_a_built_in_map_opens_without_encoding(monkeypatch: pytest.MonkeyPatch) 
 # -- the page --------------------------------------------------------------------------------------
 
 
-@contextmanager
-def opened(demo: gr.Blocks) -> Iterator[str]:
-    address = theme.launch(demo, block=False)
-    try:
-        yield address
-    finally:
-        demo.close()
-
-
 @pytest.fixture(scope="module")
 def address(few_emoji: None) -> Iterator[str]:
-    with opened(embedding_map.build_demo(Models(FIRST, SECOND))) as url:
+    with running(embedding_map.build_demo(Models(FIRST, SECOND))) as url:
         yield url
 
 
 @pytest.fixture(scope="module")
-def player() -> Iterator[Playwright]:
-    with sync_playwright() as playwright:
-        yield playwright
-
-
-@pytest.fixture(scope="module")
-def browser(player: Playwright) -> Iterator[Browser]:
+def browser() -> Iterator[Browser]:
     """With a WebGL of its own: the map is drawn by it where it can be."""
-    browser = player.chromium.launch(
-        executable_path=str(CHROMIUM), args=[*QUIET, "--enable-unsafe-swiftshader"]
-    )
-    yield browser
-    browser.close()
+    with open_browser("--enable-unsafe-swiftshader") as browser:
+        yield browser
 
 
 class MapVisit(Visit):
@@ -595,7 +577,7 @@ def test_nothing_is_loaded_or_encoded_before_the_tab_is_opened(browser: Browser)
     class Elsewhere(MapVisit):
         ready = "#elsewhere"
 
-    with opened(build("test", Models(FIRST, SECOND), tabs)) as url:
+    with running(build("test", Models(FIRST, SECOND), tabs)) as url:
         visit = Elsewhere(browser, url, 1280, 900, "?other=another&map_item=3")
         visit.page.wait_for_timeout(800)
         assert not any("plotly" in request for request in visit.requests)
@@ -608,8 +590,8 @@ def test_nothing_is_loaded_or_encoded_before_the_tab_is_opened(browser: Browser)
 
 @pytest.mark.browser
 @no_browser
-def test_without_webgl_the_map_is_drawn_all_the_same(player: Playwright, address: str) -> None:
-    plain = player.chromium.launch(
+def test_without_webgl_the_map_is_drawn_all_the_same(browser: Browser, address: str) -> None:
+    plain = browser.browser_type.launch(
         executable_path=str(CHROMIUM), args=[*QUIET, "--disable-3d-apis"]
     )
     visit = MapVisit(plain, address, 390, 844)

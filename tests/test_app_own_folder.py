@@ -16,7 +16,6 @@ import torch
 pytest.importorskip("gradio", reason="the app needs the extra 'apps'")
 pytest.importorskip("playwright", reason="browser tests need Playwright (extra 'dev')")
 
-from app_server import CHROMIUM, browser_open
 from gradio_client import Client
 from PIL import Image
 from playwright.sync_api import Browser
@@ -38,27 +37,13 @@ from apps.folders import Folders
 from clip_lab.dual_encoder import DualEncoder
 from clip_lab.search import FolderIndex, folder
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no browser at {CHROMIUM}"),
-]
+pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with a_cache_of_its_own(tmp_path_factory), served_alone(Folders(any_folder=True)) as url:
         yield url
-
-
-@pytest.fixture(scope="module")
-def client(address: str) -> Client:
-    return Client(address, verbose=False, analytics_enabled=False)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with browser_open() as browser:
-        yield browser
 
 
 @pytest.fixture

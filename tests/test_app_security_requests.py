@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 pytest.importorskip("gradio", reason="the app needs the extra 'apps'")
 
-from app_server import CHROMIUM, QUIET
+from chromium import CHROMIUM, MISSING, QUIET
 from hostile import (
     FIELDS,
     META,
@@ -233,7 +233,7 @@ def elsewhere(dashboard: str) -> Iterator[int]:
 
 
 @pytest.mark.browser
-@pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no browser at {CHROMIUM}")
+@pytest.mark.skipif(not CHROMIUM.exists(), reason=MISSING)
 def test_in_a_real_browser_no_other_page_reaches_this_one(
     client: Hostile, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,18 +8,15 @@ import pytest
 pytest.importorskip("gradio", reason="the app needs the extra 'apps'")
 pytest.importorskip("axe_playwright_python", reason="needs axe-playwright-python (extra 'dev')")
 
-from app_server import CHROMIUM, Visit, browser_open, served, tiny_encoder
+from app_server import Visit, running, served, tiny_encoder
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser
 
-from apps import classify, theme
+from apps import classify
 from apps.lab import APPS
 from apps.models import Models
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no browser at {CHROMIUM}"),
-]
+pytestmark = pytest.mark.browser
 STEPS, OF_CLASSIFY = 11, 4
 # Of the outlined thing and the box: left, top, right, bottom.
 PLACES = """() => ['[data-tour]', '.tour'].map((of) => {
@@ -34,12 +31,6 @@ STILL = """() => { const t = document.querySelector('[data-tour]'); if (!t) retu
 def address() -> Iterator[str]:
     with served(tiny_encoder(), tiny_encoder("another", 1)) as url:
         yield url
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with browser_open() as browser:
-        yield browser
 
 
 @contextmanager
@@ -155,11 +146,7 @@ def test_no_fault_for_who_cannot_see_it(browser: Browser, address: str, scheme: 
 
 def test_an_app_alone_offers_its_own_steps(browser: Browser) -> None:
     demo = classify.build_demo(Models(tiny_encoder()))
-    url = theme.launch(demo, block=False)
-    try:
-        with visiting(browser, url) as visit:
-            visit.page.locator(".tour-open").click()
-            titles = walk(visit, visit.page.locator(".tour-next").click)
-            assert len(titles) == OF_CLASSIFY and "From cosine to percent" in titles
-    finally:
-        demo.close()
+    with running(demo) as url, visiting(browser, url) as visit:
+        visit.page.locator(".tour-open").click()
+        titles = walk(visit, visit.page.locator(".tour-next").click)
+        assert len(titles) == OF_CLASSIFY and "From cosine to percent" in titles

@@ -7,16 +7,13 @@ import pytest
 pytest.importorskip("gradio", reason="the app needs the extra 'apps'")
 pytest.importorskip("playwright", reason="browser tests need Playwright (extra 'dev')")
 
-from app_server import CHROMIUM, Visit, browser_open, served, tiny_encoder
+from app_server import Visit, served, tiny_encoder
 from playwright.sync_api import Browser
 
 from clip_lab.experiments import moments
 from clip_lab.experiments.learning import Plan
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no browser at {CHROMIUM}"),
-]
+pytestmark = pytest.mark.browser
 QUICK = Plan(steps=60, batch=16, learning_rate=4e-3, warmup=10)
 
 
@@ -27,12 +24,6 @@ def address() -> Iterator[str]:
         patch.setattr("clip_lab.experiments.moments.steps", lambda name: [0, 300])
         with served(tiny_encoder()) as url:
             yield url
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with browser_open() as browser:
-        yield browser
 
 
 @pytest.fixture(params=[(1280, 900), (390, 844)], ids=["desk", "phone"])

@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("gradio", reason="the app needs the extra 'apps'")
 
-from app_server import tiny_encoder
+from app_server import running, tiny_encoder
 from gradio.route_utils import delete_files_created_by_app
 from gradio_client import Client, handle_file
 from PIL import Image
@@ -80,8 +80,7 @@ def test_uploads_are_deleted_and_the_page_s_own_pictures_stay(tmp_path):
     assert demo.delete_cache == (600, 7200)
     picture = tmp_path / "mine.png"
     Image.new("RGB", (40, 40), "red").save(picture)
-    address = theme.launch(demo, block=False)
-    try:
+    with running(demo) as address:
         client = Client(address, verbose=False, analytics_enabled=False)
         first, *_ = client.predict(handle_file(picture), "a\nb", False, "bare name", "", "tiny", "",
                                    api_name="/classify")  # fmt: skip
@@ -91,8 +90,6 @@ def test_uploads_are_deleted_and_the_page_s_own_pictures_stay(tmp_path):
         assert own and Path(uploaded).exists()
         delete_files_created_by_app(demo, 0)
         assert not Path(uploaded).exists() and all(Path(path).exists() for path in own)
-    finally:
-        demo.close()
 
 
 def test_a_space_has_its_files_and_says_what_it_needs(space):
