@@ -141,6 +141,26 @@ def test_a_vandal_hurts_its_own_row_alone(tmp_path, body, said):
     assert time.monotonic() - began < 120
 
 
+def test_definitions_without_an_end_cost_their_notebook_one_wait(tmp_path):
+    similarity = "def similarity(i, t):\n    return i @ t.T\n"
+    endless = "class Endless:\n    while True: pass\n"
+    began = time.monotonic()
+    rows = graded(hand_in(tmp_path, f"{HEAD}{NORMALIZE}return vectors\n{similarity}{endless}"), 3)
+    remarks = [rows[name].remark for name in ("normalize", "similarity")]
+    assert any("more than 3 s" in remark for remark in remarks)
+    assert any("never come to an end" in remark for remark in remarks)
+    assert {rows[name].result for name in ("normalize", "similarity")} == {grading.WRONG}
+    assert time.monotonic() - began < 60
+
+
+def test_a_definition_that_went_wrong_says_why(tmp_path):
+    broken = "def similarity(i, t, how=nowhere.at_all):\n    return i @ t.T\n"
+    rows = graded(hand_in(tmp_path, f"{HEAD}{NORMALIZE}return vectors\n{broken}"))
+    assert rows["similarity"].result == grading.WRONG
+    assert "could not be defined" in rows["similarity"].remark
+    assert "nowhere" in rows["similarity"].remark
+
+
 def test_checks_that_were_bent_in_the_notebook_count_for_nothing(tmp_path):
     bent = (
         "import clip_lab.course.checks as c\nimport torch\n"

@@ -28,7 +28,6 @@ class Chapter:
 class HandedIn:
     """A learner's notebook: the parts of its code that define something, its guesses and words."""
 
-    path: Path
     chapter: Chapter
     definitions: tuple[str, ...]
     functions: frozenset[str]
@@ -71,7 +70,6 @@ def read(path: Path, course: list[Chapter]) -> HandedIn:
     guesses = [value for tree in trees for value in _assigned(tree, "guess")]
     words = [value for tree in trees for value in _assigned(tree, "words")]
     return HandedIn(
-        path,
         chapter,
         tuple(ast.unparse(part) for part in parts),
         frozenset(part.name for part in parts if isinstance(part, ast.FunctionDef)),

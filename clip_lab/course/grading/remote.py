@@ -44,6 +44,7 @@ class Learner:
         self.definitions, self.seconds = "\0".join(definitions), seconds
         self.calls = 0
         self.process: subprocess.Popen | None = None
+        self.defined = True  # until it turns out that the definitions don't come to an end
 
     def __enter__(self) -> "Learner":
         return self
@@ -54,11 +55,14 @@ class Learner:
     def ask(self, *request: Any) -> Any:
         """The reply to a request. Wrong, told as a diagnosis, if the process ends or is too slow.
 
-        After that the next request is to a fresh process.
+        After that the next request is to a fresh process, unless the definitions themselves were
+        to blame: they would be again.
         """
-        if self.process is None:
-            self._start()
+        if not self.defined:
+            raise Wrong("Its definitions (a class body, a default value?) never come to an end.")
         try:
+            if self.process is None:
+                self._start()
             return self._exchange(request, self.seconds)
         except _Ended as ended:
             self.stop()
@@ -78,7 +82,10 @@ class Learner:
             env={name: os.environ[name] for name in kept if name in os.environ},
             start_new_session=True,
         )
-        self._exchange(("define", self.definitions), START + self.seconds)
+        self._exchange(("ready",), START)
+        self.defined = False
+        self._exchange(("define", self.definitions), self.seconds)
+        self.defined = True
 
     def _exchange(self, request: Any, seconds: float) -> Any:
         process = self.process

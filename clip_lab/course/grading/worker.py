@@ -25,6 +25,7 @@ FILE = "<notebook>"
 
 
 def main() -> None:
+    """Answer requests, one after the other, until there are no more."""
     seconds, megabytes = map(int, sys.argv[1:3])
     requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     nowhere = os.open(os.devnull, os.O_RDWR)
@@ -77,23 +78,30 @@ class Session:
 
     def __init__(self) -> None:
         self.names: dict[str, Any] = {"__name__": "__main__"}
+        self.faults: list[str] = []  # of definitions that went wrong
         self.graphs: OrderedDict[int, tuple[list[Tensor], list[Tensor]]] = OrderedDict()
 
     def answer(self, kind: str, *request: Any) -> Any:
-        return {"define": self.define, "call": self.call, "gradient": self.gradient}[kind](*request)
+        kinds = {
+            "ready": lambda: None,
+            "define": self.define,
+            "call": self.call,
+            "gradient": self.gradient,
+        }
+        return kinds[kind](*request)
 
-    def define(self, source: str) -> list[str]:
+    def define(self, source: str) -> None:
         """Run definitions, one after the other; what goes wrong in one doesn't stop the next."""
-        faults = []
         for part in source.split("\0"):
             try:
                 exec(compile(part, FILE, "exec"), self.names)
             except Exception as error:
-                faults.append(": ".join(said(error)))
-        return faults
+                self.faults.append(": ".join(said(error)))
 
     def call(self, number: int, name: str, args: tuple) -> dict[str, Any]:
         """The function's result, which of its tensors carry a gradient, and the inputs after it."""
+        if name not in self.names:
+            raise NameError(f"{name} could not be defined. {' '.join(self.faults)}")
         given = flat(args)
         before = [tensor.detach().clone() for tensor in given]
         result = self.names[name](*args)
