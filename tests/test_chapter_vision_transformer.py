@@ -43,8 +43,8 @@ def test_what_is_built_is_what_the_lab_has(names):
         assert torch.allclose(cut, tokens, atol=1e-5)
         assert torch.allclose(names["read"](tokens, tower), tower(noise), atol=1e-5)
         q, k, v = torch.randn(3, 2, 7, 32)
-        heads = (x.unflatten(2, (4, 8)).transpose(1, 2) for x in (q, k, v))
-        mixed = F.scaled_dot_product_attention(*heads).transpose(1, 2).flatten(2)
+        a, b, c = (x.unflatten(2, (4, 8)).transpose(1, 2) for x in (q, k, v))
+        mixed = F.scaled_dot_product_attention(a, b, c).transpose(1, 2).flatten(2)
         assert torch.allclose(names["attend"](q, k, v, 4), mixed, atol=1e-5)
         lab = names["lab"]
         yours = names["block"](tokens, lab.ln_1, names["attention"], lab.ln_2, lab.mlp)
@@ -84,6 +84,15 @@ def test_neighbours_are_learnt(names):
     assert abs(near - far) < 0.05
     near, far = near_and_far(names["trained"])
     assert near > far + 0.2
+
+
+def test_opposite_edges_come_out_alike_and_hold_no_centre(names):
+    rows = F.normalize(torch.as_tensor(names["trained"])[1:], dim=1)
+    means = by_distance((rows @ rows.T).numpy())[1]
+    assert means[6] > means[4] + 0.1
+    centres = names["scenes"].centre[:, 0]
+    assert 1 / 8 < float(centres.min()) < float(centres.max()) < 7 / 8
+    assert names["far"].max() < names["even"] + 0.3  # heads look about everywhere
 
 
 def test_each_mistake_costs_what_the_chapter_says(names):
@@ -207,7 +216,7 @@ def cosines(grid: int, token: int) -> np.ndarray:
 
 def shown(page) -> np.ndarray:
     """The digest's cosines, one a token."""
-    texts = page.locator(".clp-digest td:last-child").all_text_contents()
+    texts = page.locator(".clp .cl-digest td:last-child").all_text_contents()
     return np.array([float(text.replace("−", "-")) for text in texts])
 
 
@@ -236,7 +245,7 @@ def test_its_numbers_are_those_of_python(browser, file):
         assert said.startswith("Token 15 of 36: row 3, column 3.")
         assert "4 × 4 pixels × 3 colours = 48 numbers" in said
         colour = picture()[8:12, 8:12].reshape(-1, 3).mean(0).round().astype(int)
-        row = page.locator(".clp-digest tbody tr").nth(15)
+        row = page.locator(".clp .cl-digest tbody tr").nth(15)
         assert row.locator("td").nth(1).text_content() == f"rgb {' '.join(map(str, colour))}"
         drawn = page.locator(".clp-zoom").evaluate(
             "c => [...c.getContext('2d').getImageData(0, 0, 4, 4).data]"
@@ -256,7 +265,7 @@ def test_the_slider_cuts_anew(browser, file):
             cost = vit_cost(SIDE, size, WIDTH, 3)
             told = page.locator(".clp-cost td:nth-child(2)").all_inner_texts()
             assert np.allclose([number(text) for text in told], list(cost.values()), rtol=0.006)
-            token = page.locator(".clp-digest tbody tr").count() // 2
+            token = page.locator(".clp .cl-digest tbody tr").count() // 2
             page.locator(".clp-grid td").nth(token - 1).click()
             assert np.allclose(shown(page), cosines(grid, token), atol=0.0051)
 

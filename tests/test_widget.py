@@ -139,7 +139,7 @@ def test_the_keyboard_reaches_everything(browser, file):
         page.keyboard.press("Tab")  # one stop for the whole matrix
         for key in ("ArrowRight", "ArrowDown", "ArrowDown", "ArrowUp", "ArrowLeft", "ArrowLeft"):
             page.keyboard.press(key)
-        said = page.locator(".clm-cell").first.inner_text()
+        said = page.locator(".clm .cl-said").first.inner_text()
         assert said.startswith("Picture of “dog”, caption “cat”:")
         assert page.locator("td[tabindex='0']").count() == 2  # one a widget
 
@@ -148,7 +148,7 @@ def test_the_keyboard_reaches_everything(browser, file):
 def test_a_table_says_it_in_words(browser, file):
     with visit(browser, file) as page:
         page.get_by_text("The same as a table").first.click()
-        table = page.locator(".clm-digest").first
+        table = page.locator(".clm .cl-digest").first
         assert table.locator("tbody tr").count() == N
         assert table.locator("tbody th").all_inner_texts() == CAPTIONS
         best = [CAPTIONS[k] for k in cosines().argmax(1)]

@@ -1,4 +1,4 @@
-"""What each token looks at: a Vision Transformer's attention, layer by layer and head by head.
+"""What each token looks at: a transformer's attention, layer by layer and head by head.
 
 The model never forms these weights (a fused kernel mixes the values at once), so they are computed
 here a second time, from the same matrices.
@@ -9,13 +9,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
 from clip_lab.dual_encoder import DualEncoder
 from clip_lab.errors import LabError
 from clip_lab.model.resnet import ModifiedResNet
+from clip_lab.model.text import TextTransformer, end_positions
 from clip_lab.model.transformer import Attention
 from clip_lab.model.vit import VisionTransformer
 from clip_lab.preprocess import ImageSources
@@ -38,6 +39,28 @@ def attention_maps(
         return torch.stack(trace(tower, first_tokens(tower, images)).weights, dim=1)
 
     return in_batches(encoder, pictures, of)
+
+
+@torch.no_grad()
+def caption_attention(
+    encoder: DualEncoder, text: str
+) -> Float[Tensor, "layers heads tokens tokens"]:
+    """Who looks at whom in a text, from its start token to its end token; a row sums to one.
+
+    The mask is causal: what a token takes from those after it is zero. Raises LabError for a text
+    tower of another kind (SigLIP's, BERT), and for a text that is too long.
+    """
+    tower = encoder.model.text
+    if not isinstance(tower, TextTransformer) or tower.config.pooling != "end":
+        raise LabError(
+            f"The text tower of “{encoder.name}” isn't CLIP's own, causal and read at its end "
+            "token. Take a model whose is, such as “shapes”."
+        )
+    tokens = encoder.tokenizer([text]).to(encoder.device)
+    tokens = tokens[:, : int(end_positions(tokens, tower.config.end_token)) + 1]
+    place = torch.arange(tokens.shape[1], device=tokens.device)
+    x = tower.token_embedding(tokens) + tower.positional_embedding[place]
+    return torch.cat(trace(tower, x, place <= place[:, None]).weights).cpu()
 
 
 def pool_attention(
@@ -88,7 +111,11 @@ class Trace:
     tokens: Float[Tensor, "pictures tokens width"]  # after the last block
 
 
-def trace(tower: VisionTransformer, x: Float[Tensor, "pictures tokens width"]) -> Trace:
+def trace(
+    tower: VisionTransformer | TextTransformer,
+    x: Float[Tensor, "pictures tokens width"],
+    mask: Bool[Tensor, "tokens tokens"] | None = None,
+) -> Trace:
     """From the first block's tokens to the last's, attention written out.
 
     Attention(Q, K, V) = softmax(QKᵀ/√d)V (Vaswani et al. 2017, arXiv 1706.03762, equation 1).
@@ -96,7 +123,7 @@ def trace(tower: VisionTransformer, x: Float[Tensor, "pictures tokens width"]) -
     kept = []
     for block in tower.transformer.resblocks:
         q, k, v = queries_keys_values(block.attn, block.ln_1(x))
-        kept.append(attention_weights(q, k))
+        kept.append(attention_weights(q, k, mask))
         x = x + mixed(block.attn, kept[-1], v)
         x = x + block.mlp(block.ln_2(x))
     return Trace(kept, x)
@@ -113,9 +140,11 @@ def queries_keys_values(
 def attention_weights(
     asking: Float[Tensor, "pictures heads queries per_head"],
     answering: Float[Tensor, "pictures heads keys per_head"],
+    mask: Bool[Tensor, "queries keys"] | None = None,
 ) -> Float[Tensor, "pictures heads queries keys"]:
-    """Each query's shares in the keys."""
-    return (asking @ answering.mT / math.sqrt(asking.shape[-1])).softmax(dim=-1)
+    """Each query's shares in the keys, or in those that `mask` lets it see."""
+    scores = asking @ answering.mT / math.sqrt(asking.shape[-1])
+    return (scores if mask is None else scores.masked_fill(~mask, -math.inf)).softmax(dim=-1)
 
 
 def mixed(

@@ -69,7 +69,7 @@ def _svg(figure: "Figure") -> str:
     return svg.replace(INK.lower(), "currentColor").replace("#e3e6ea", "#8a8f9855")
 
 
-def _new(width: float, height: float) -> "Figure":
+def new_figure(width: float, height: float) -> "Figure":
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
@@ -81,7 +81,7 @@ def cosine_panels(matrices: Mapping[str, ArrayLike], *, predicted: float | None 
 
     `predicted`: the learner's guess of the mean of the matching ones, drawn as a line.
     """
-    figure = _new(7.6, 2.1 * len(matrices))
+    figure = new_figure(7.6, 2.1 * len(matrices))
     axes = figure.subplots(len(matrices), 1, sharex=True, squeeze=False)[:, 0]
     words = []
     for axis, (name, matrix) in zip(axes, matrices.items(), strict=True):
@@ -114,7 +114,7 @@ def share_by_tau(
     taus: Sequence[float], largest: Sequence[float], learned: float, captions: int
 ) -> "Figure":
     """The largest share of a row, averaged over pictures, at each temperature (log axis)."""
-    figure = _new(7.6, 3.0)
+    figure = new_figure(7.6, 3.0)
     axis = figure.subplots()
     axis.semilogx(taus, 100 * np.asarray(largest), color=BLUE, linewidth=2.2)
     axis.axhline(100 / captions, color=GREY, linestyle="--", linewidth=1)

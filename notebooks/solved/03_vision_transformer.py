@@ -8,13 +8,13 @@
 # Afterwards you can
 #
 # * turn a picture into tokens, and say why a strided convolution does the same;
-# * write multi-head attention and a pre-norm block, and run CLIP's weights through them;
+# * write multi-head attention and a pre-norm block, and run a tower's weights through them;
 # * say what a patch size costs, before you rent the GPU;
 # * say what a ViT knows about space, and what it has to learn;
 # * recognise five mistakes that real projects made here.
 #
-# You need Python, a little PyTorch, and about an hour. `hint("name of the exercise", 1)` helps in
-# three steps.
+# You need Python, a little PyTorch (shapes, `softmax`), and about an hour.
+# `hint("name of the exercise", 1)` helps in three steps.
 
 # %%
 import copy
@@ -222,8 +222,8 @@ figures.show(figures.cost_by_patch(sizes), cost_guess.measured(growth))
 # %% [markdown]
 # About four, not sixteen. Each token goes through matrices of 12 *d*² numbers a block, each pair of
 # tokens costs 2 *d*. Pairs outweigh the matrices only beyond 6 *d* = 4,608 tokens. Attention is
-# quadratic; CLIP's sentences are short. (And in miniature the ResNet is the thriftier of the two: a
-# claim about 400 million pairs can't be had with a few thousand small pictures.)
+# quadratic; CLIP's sentences are short. (In miniature the ResNet is the thriftier of the two. A
+# claim about 400 million pairs may need them.)
 #
 # ## A tower that knows something
 #
@@ -321,7 +321,8 @@ figures.show(
 # With their positions, nothing changes but rounding: attention sums over a *set*, and a sum has no
 # order. Without positions, every order of the patches gives one and the same vector. All that a ViT
 # knows of space stands in its position vectors. Untrained, a neighbour's is no more alike than any
-# other's; the figure shows what training made of them. A ViT does not see neighbours. It learns who
+# other's; the figure shows what training made of them. (Opposite edges come out alike too,
+# presumably since no shape's centre ever lies there.) A ViT does not see neighbours. It learns who
 # they are.
 #
 # ## Play
@@ -342,10 +343,11 @@ PatchesWidget(cat, trained, layers=config.layers, token=28)
 # Weights fit into a tower that isn't theirs, and nothing complains.
 #
 # 1. **GELU for QuickGELU.** open_clip's `ViT-B-32` has GELU, `ViT-B-32-quickgelu` what OpenAI's
-#    weights need, and both load. Fine-tuned models were evaluated with the wrong one, and papers'
-#    figures with them ([open_clip#771](https://github.com/mlfoundations/open_clip/issues/771)).
-# 2. **No `ln_pre`.** It looks redundant before pre-norm blocks
-#    ([CLIP#152](https://github.com/openai/CLIP/issues/152)).
+#    weights need, and both loaded. Someone evaluated a fine-tuned model with the wrong one, and
+#    found signs of it in two papers
+#    ([open_clip#771](https://github.com/mlfoundations/open_clip/issues/771)).
+# 2. **No `ln_pre`.** It looks redundant before pre-norm blocks; a reader took it out, and CLIP
+#    guided pictures to stripes ([CLIP#152](https://github.com/openai/CLIP/issues/152)).
 # 3. **Patches by `reshape` alone**, which mixes them
 #    ([pytorch-vit#7](https://github.com/gupta-abhay/pytorch-vit/issues/7)).
 # 4. **One position for all**: `positions[n]` where `positions[:n]` was meant, in a well-read
@@ -414,8 +416,8 @@ figures.show(
 
 # %% [markdown]
 # Without places the tower still knows colours, and guesses the place from little more than size: a
-# large shape can only lie near the middle. `reshape` leaves next to nothing, since a mixed patch
-# means something else. `ln_pre` was trained with, so it can't be left out. With positions resized
+# large shape can only lie near the middle. `reshape` alone fills each patch from one colour channel,
+# and the colour is gone. `ln_pre` was trained with, so it can't be left out. With positions resized
 # as a grid, the tower even copes with a size that it never saw.
 #
 # GELU is the worst, because it costs so little *here*. The two bends differ by 0.02 at most, and two
@@ -480,7 +482,7 @@ check("vit_positions", resize)
 # %% [markdown]
 # **★★★ How far does a head look?** The distance between a patch that asks and those that answer,
 # weighted by its shares, averaged over all that ask; the class token left out. (Dosovitskiy et al.,
-# figure 7: in the first blocks some heads look near, others far.)
+# figure 7: in a large trained ViT's first blocks some heads look near, others far. In ours?)
 
 # %%
 def distance(
@@ -496,13 +498,16 @@ def distance(
     # </solution>
 
 
-check("vit_distance", distance)
+verdict = check("vit_distance", distance)
 
 with torch.no_grad():
-    looks = trace(tower, first_tokens(tower, pictures[4000:4064])).weights
-for number, shares in enumerate(looks, start=1):
-    far = torch.stack([distance(one, 8) for one in shares]).mean(0)
-    print(f"block {number}: {[round(x, 1) for x in far.tolist()]}")
+    first = first_tokens(tower, pictures[4000:4064])
+    first_block = trace(tower, first).weights[0]
+far = torch.stack([distance(one, 8) for one in first_block]).mean(0)
+even = distance(torch.ones(1, 65, 65), 8).item()
+print("first block's heads:", [round(x, 1) for x in far.tolist()])
+print("all patches alike: ", round(even, 1))
+verdict
 
 # %% [markdown]
 # ## Read on

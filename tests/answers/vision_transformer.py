@@ -95,12 +95,12 @@ def on_the_copy_twice(x, ln_1, attention, ln_2, mlp):
     return x + mlp(x)
 
 
-def read(patches, tower, pre=True, post=True, places=True, pick=0, blocks=True):
+def read(patches, tower, pre=True, post=True, places=True, pick=0, blocks=True, mean=False):
     x = torch.cat([tower.class_embedding.expand(len(patches), 1, -1), patches], 1)
     x = x + places * tower.positional_embedding
     x = tower.ln_pre(x) if pre else x
     x = tower.transformer(x) if blocks else x
-    x = x.mean(1) if pick == "mean" else x[:, pick]
+    x = x.mean(1) if mean else x[:, pick]
     return (tower.ln_post(x) if post else x) @ tower.proj
 
 
@@ -240,7 +240,7 @@ WRONG = [
     ("vit_vector", lambda x, t: read(x, t, places=False), "positions are missing"),
     ("vit_vector", read_without_a_place_for_class, "class token got no position"),
     ("vit_vector", read_late, "added after ln_pre"),
-    ("vit_vector", lambda x, t: read(x, t, pick="mean"), "mean of all tokens"),
+    ("vit_vector", lambda x, t: read(x, t, mean=True), "mean of all tokens"),
     ("vit_vector", lambda x, t: read(x, t, pick=1), "first patch"),
     ("vit_vector", lambda x, t: read(x, t, pick=-1), "last patch"),
     ("vit_vector", read_behind, "behind the patches"),

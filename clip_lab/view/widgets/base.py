@@ -6,11 +6,20 @@ anywidget's contract is small: a JavaScript module exports `render({model, el})`
 page of the book: sliders and switches work there, only Python does not hear of them.
 """
 
+import base64
+import io
 import json
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import anywidget
+import numpy as np
+from PIL import Image
+
+from clip_lab.errors import LabError
+
+HERE = Path(__file__).parent
 
 # The stand-in for anywidget's model. Setting a value tells its listeners, as Backbone's does.
 _PAGE = """<div id="{id}"></div>
@@ -38,11 +47,20 @@ class LabWidget(anywidget.AnyWidget):
     """An anywidget that also carries a page's worth of HTML, for front ends without a kernel.
 
     A notebook front end takes the live widget of the two; a book, which has no kernel to talk to,
-    takes the HTML.
+    takes the HTML. A subclass names its module and its style, `_esm` and `_css`, as paths; before
+    them come base.js and base.css, which all widgets share.
     """
 
-    _esm: Any  # the module and its style: paths, or the text itself
+    _esm: Any
     _css: Any
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        for name, shared in (("_esm", "base.js"), ("_css", "base.css")):
+            own = vars(cls).get(name)
+            if isinstance(own, Path):  # traitlets also makes subclasses, which have them already
+                text = (HERE / shared).read_text("utf-8") + "\n" + own.read_text("utf-8")
+                setattr(cls, name, text)
+        super().__init_subclass__(**kwargs)
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         bundle = super()._repr_mimebundle_(**kwargs)
@@ -72,3 +90,20 @@ def _inside_script(text: str) -> str:
     Both occur only inside strings here, where JavaScript reads `<\\/` as `</` and `<\\!` as `<!`.
     """
     return text.replace("</", "<\\/").replace("<!", "<\\!")
+
+
+def picture_address(picture: Any, size: int = 64) -> str:
+    """A picture as a `data:` address, at most `size` wide and high: no page has to fetch it.
+
+    `picture` is (height, width, 3), uint8 or between 0 and 1; LabError for another shape.
+    """
+    pixels = np.asarray(picture)
+    if pixels.dtype.kind == "f":
+        pixels = (pixels.clip(0, 1) * 255).round().astype(np.uint8)
+    if pixels.ndim != 3 or pixels.shape[2] != 3:
+        raise LabError(f"A picture is (height, width, 3); this one is {pixels.shape}.")
+    image = Image.fromarray(pixels)
+    image.thumbnail((size, size))
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()

@@ -1,8 +1,5 @@
 // The N x N matrix of picture-caption cosines, its softmax along either axis, and the loss.
-//
-// One plain ES module without imports: anywidget runs it beside a kernel, `static_html` runs the
-// same text in a page without one. State (cosines, pictures, captions, tau, show) lives in `model`;
-// every change goes through `model.set`, and what is drawn follows the model's change events.
+// Follows base.js. State: cosines, pictures, captions, tau, show.
 
 const VIEWS = {
   cosine: ["cosine", "How alike picture and caption are, from −1 to 1. τ plays no part yet."],
@@ -11,24 +8,23 @@ const VIEWS = {
   pictures: ["softmax over pictures", "“Which picture fits this caption?” Columns sum to 100 %."],
 };
 const [LOWEST, START, HIGHEST] = [0.01, 0.07, 1]; // CLIP clamps the scale 1/τ to [1, 100]
-const MOVES = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
 const [WIDTH, HEIGHT] = [260, 96]; // of the curve, in its own units
 
-// What does not depend on the data. Captions are only ever put in as text, never as markup.
-// The attribute on the first line keeps JupyterLab from taking the arrow keys for itself.
-const SKELETON = `<div class="clm" data-lm-suppress-shortcuts="true">
+// What does not depend on the data. The attribute on the first line keeps JupyterLab from taking
+// the arrow keys for itself.
+const SKELETON = `<div class="cl clm" data-lm-suppress-shortcuts="true">
   <output class="clm-tau"></output>
   <input type="range" min="${Math.log(LOWEST)}" max="${Math.log(HIGHEST)}" step="0.005"
     aria-label="temperature τ, on a logarithmic scale">
-  <div class="clm-presets"></div>
-  <fieldset class="clm-views"><legend>Show</legend></fieldset>
+  <div class="cl-chips clm-presets"></div>
+  <fieldset class="cl-switches clm-views"><legend>Show</legend></fieldset>
   <p class="clm-about"></p>
-  <div class="clm-scroll">
+  <div class="cl-scroll">
     <table role="grid" aria-label="pictures (rows) against captions (columns)">
       <thead><tr><td class="clm-corner"></td></tr></thead><tbody></tbody>
     </table>
   </div>
-  <p class="clm-cell" role="status"><b></b><span></span></p>
+  <p class="cl-said" role="status"><b></b><span></span></p>
   <div class="clm-foot">
     <figure>
       <svg class="clm-curve" aria-hidden="true" viewBox="-7 -7 ${WIDTH + 14} ${HEIGHT + 14}">
@@ -42,8 +38,8 @@ const SKELETON = `<div class="clm" data-lm-suppress-shortcuts="true">
   </div>
   <details>
     <summary>The same as a table, picture by picture</summary>
-    <div class="clm-scroll" tabindex="0" role="region" aria-label="the matrix in words">
-      <table class="clm-digest">
+    <div class="cl-scroll" tabindex="0" role="region" aria-label="the matrix in words">
+      <table class="cl-digest">
         <thead><tr><th scope="col">picture of</th><th scope="col">cosine with its caption</th>
           <th scope="col">share of its row</th><th scope="col">share of its column</th>
           <th scope="col">caption it likes best</th></tr></thead><tbody></tbody>
@@ -73,29 +69,13 @@ function quantities(cosine, tau) {
   return { cosine, logits, captions, pictures, rows, columns, total: (rows + columns) / 2 };
 }
 
-function signed(value, digits) {
-  const text = value.toFixed(digits);
-  return Number(text) === 0 ? text.replace("-", "") : text.replace("-", "−");
-}
-
-function percent(share) {
-  return share > 0.9995 ? "100" : (100 * share).toFixed(share < 0.0995 ? 1 : 0);
-}
-
 /** A cell's text, and how strongly it is coloured, on a scale that does not move with the data. */
 const LOOK = {
-  cosine: (value) => [signed(value, 2), Math.abs(value)],
+  cosine: (value) => [signed(value), Math.abs(value)],
   logits: (value) => [signed(value, 1), Math.tanh(Math.abs(value) / 12)],
   captions: (value) => [percent(value), value],
   pictures: (value) => [percent(value), value],
 };
-
-/** A new element with properties, and children (elements or text) inside it. */
-function make(tag, properties = {}, ...children) {
-  const element = Object.assign(document.createElement(tag), properties);
-  element.append(...children);
-  return element;
-}
 
 /** The rows of the matrix: a picture, then a cell for each caption. `onFocus(i, j)` is told. */
 function fillGrid(table, captions, pictures, onFocus) {
@@ -109,14 +89,9 @@ function fillGrid(table, captions, pictures, onFocus) {
       cell.classList.toggle("clm-match", i === j);
       cell.addEventListener("pointerenter", () => onFocus(i, j));
       cell.addEventListener("focus", () => onFocus(i, j));
-      cell.addEventListener("keydown", (event) => {
-        const move = MOVES[event.key];
-        if (!move) return;
-        event.preventDefault();
-        cells[i + move[0]]?.[j + move[1]]?.focus();
-      });
     });
   });
+  walk(cells);
   return cells;
 }
 
@@ -155,7 +130,7 @@ function drawCurve(svg, cosines) {
 function fillDigest(table, captions, all) {
   table.tBodies[0].replaceChildren(...captions.map((caption, i) => make("tr", {},
     make("th", { scope: "row" }, caption),
-    make("td", {}, signed(all.cosine[i][i], 2)),
+    make("td", {}, signed(all.cosine[i][i])),
     make("td", {}, `${percent(all.captions[i][i])} %`),
     make("td", {}, `${percent(all.pictures[i][i])} %`),
     make("td", {}, captions[best(all.cosine[i])]))));
@@ -166,7 +141,7 @@ function sayCell(paragraph, captions, all, [i, j]) {
   const pair = `Picture of “${captions[i]}”, caption “${captions[j]}”${own}: `;
   paragraph.firstChild.textContent = pair;
   paragraph.lastChild.textContent =
-    `cosine ${signed(all.cosine[i][j], 3)} ÷ τ = logit ${signed(all.logits[i][j], 2)} → ` +
+    `cosine ${signed(all.cosine[i][j], 3)} ÷ τ = logit ${signed(all.logits[i][j])} → ` +
     `${percent(all.captions[i][j])} % of its row, ${percent(all.pictures[i][j])} % of its column.`;
 }
 
@@ -182,38 +157,35 @@ function sayLoss(paragraph, all) {
 }
 
 /** The slider, its presets and the switch; returns a function that sets them from the model. */
-function connect(find, model) {
-  const put = (name, value) => { model.set(name, value); model.save_changes(); };
+function connect(find, model, put) {
   const [range, given] = [find("input[type=range]"), model.get("tau")];
   range.addEventListener("input", () => put("tau", Math.exp(Number(range.value))));
   const presets = [[LOWEST, "sharpest"], [START, "CLIP's start"], [HIGHEST, "flattest"]];
   if (!presets.some(([tau]) => Math.abs(tau / given - 1) < 0.01)) presets.push([given, "as given"]);
   find(".clm-presets").append(...presets.sort((a, b) => a[0] - b[0]).map(([tau, name]) => {
     const label = `${Number(tau.toPrecision(2))} ${name}`;
-    return make("button", { type: "button", onclick: () => put("tau", tau) }, label);
+    return make("button", { type: "button", className: "cl-chip", onclick: () => put("tau", tau) },
+      label);
   }));
-  const group = `clm-${Math.random()}`; // two matrices on a page must not share a name
-  const radios = Object.keys(VIEWS).map((view) => make("input",
-    { type: "radio", name: group, value: view, onchange: () => put("show", view) }));
-  find(".clm-views").append(...radios.map((radio) =>
-    make("label", {}, radio, make("span", {}, VIEWS[radio.value][0]))));
+  const views = Object.entries(VIEWS).map(([view, [name]]) => [view, name]);
+  const switches = radios(find(".clm-views"), views, (view) => put("show", view));
   return (tau, view) => {
     range.value = Math.log(tau);
     range.setAttribute("aria-valuetext", `τ = ${tau.toPrecision(2)}`);
     find(".clm-tau").replaceChildren(make("b", {}, `τ = ${tau.toPrecision(2)}`),
       `  scale 1/τ = ${(1 / tau).toPrecision(3)}  logit_scale = ${Math.log(1 / tau).toFixed(2)}`);
-    for (const radio of radios) radio.checked = radio.value === view;
+    check(switches, view);
     find(".clm-about").textContent = VIEWS[view][1];
   };
 }
 
 /** Puts a whole matrix into `el`; returns the function that brings it up to the model's state. */
-function build(model, el) {
+function build(model, el, put) {
   el.innerHTML = SKELETON;
   const find = (selector) => el.querySelector(selector);
   const [cosines, captions] = [model.get("cosines"), model.get("captions")];
   let focus = [0, 0];
-  const setControls = connect(find, model);
+  const setControls = connect(find, model, put);
   const moveDot = drawCurve(find("svg"), cosines);
   const onFocus = (i, j) => { focus = [i, j]; update(); };
   const cells = fillGrid(find("[role=grid]"), captions, model.get("pictures"), onFocus);
@@ -223,24 +195,13 @@ function build(model, el) {
     setControls(tau, view);
     paintGrid(cells, view, all[view], focus);
     moveDot(tau, all.total);
-    sayCell(find(".clm-cell"), captions, all, focus);
+    sayCell(find(".cl-said"), captions, all, focus);
     sayLoss(find(".clm-loss"), all);
-    fillDigest(find(".clm-digest"), captions, all);
+    fillDigest(find(".cl-digest"), captions, all);
   };
-  update();
   return update;
 }
 
-function render({ model, el }) {
-  let update = build(model, el);
-  const refresh = () => update();
-  const rebuild = () => { update = build(model, el); };
-  const listeners = { tau: refresh, show: refresh, cosines: rebuild, pictures: rebuild,
-    captions: rebuild };
-  for (const [name, listen] of Object.entries(listeners)) model.on(`change:${name}`, listen);
-  return () => {
-    for (const [name, listen] of Object.entries(listeners)) model.off(`change:${name}`, listen);
-  };
-}
+const render = renderer(build, ["tau", "show"], ["cosines", "pictures", "captions"]);
 
 export default { render };

@@ -1,18 +1,14 @@
 """The similarity matrix of a batch, to be touched: temperature, softmax by row or column, loss."""
 
-import base64
-import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import traitlets
 from jaxtyping import Float
-from PIL import Image
 
 from clip_lab.errors import LabError
-from clip_lab.view.widgets.base import LabWidget
+from clip_lab.view.widgets.base import LabWidget, picture_address
 
 HERE = Path(__file__).parent
 
@@ -61,22 +57,8 @@ class MatrixWidget(LabWidget):
             raise LabError(f"tau is {tau:.3g}; the slider goes from 0.01 to 1, as CLIP's own does.")
         super().__init__(
             cosines=matrix.clip(-1, 1).round(6).tolist(),
-            pictures=[_data_address(picture) for picture in pictures],
+            pictures=[picture_address(picture) for picture in pictures],
             captions=list(captions),
             tau=float(tau),
             show=show,
         )
-
-
-def _data_address(picture: Any, size: int = 64) -> str:
-    """The picture as a `data:` address, so that no page has to fetch it from anywhere."""
-    pixels = np.asarray(picture)
-    if pixels.dtype.kind == "f":
-        pixels = (pixels.clip(0, 1) * 255).round().astype(np.uint8)
-    if pixels.ndim != 3 or pixels.shape[2] != 3:
-        raise LabError(f"A picture is (height, width, 3); this one is {pixels.shape}.")
-    image = Image.fromarray(pixels)
-    image.thumbnail((size, size))
-    file = io.BytesIO()
-    image.save(file, "PNG")
-    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()

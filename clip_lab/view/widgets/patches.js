@@ -1,14 +1,9 @@
 // A picture cut into patches; one token's pixels, its position against all others, and the cost.
-//
-// One plain ES module without imports: anywidget runs it beside a kernel, `static_html` runs the
-// same text in a page without one. State (pixels, positions, sizes, layers, patch, token) lives in
-// `model`; every change goes through `model.set`, what is drawn follows the model's change events.
-
-const MOVES = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
+// Follows base.js. State: pixels, positions, sizes, layers, patch, token.
 
 // What does not depend on the data. The attribute on the first line keeps JupyterLab from taking
 // the arrow keys for itself.
-const SKELETON = `<div class="clp" data-lm-suppress-shortcuts="true">
+const SKELETON = `<div class="cl clp" data-lm-suppress-shortcuts="true">
   <output class="clp-count"></output>
   <input type="range" min="0" step="1" aria-label="patch size">
   <div class="clp-pair">
@@ -24,8 +19,8 @@ const SKELETON = `<div class="clp" data-lm-suppress-shortcuts="true">
       <p class="clp-key"><span>−1</span><i></i><span>1</span></p>
     </figure>
   </div>
-  <button type="button" class="clp-class">class token (0)</button>
-  <div class="clp-token">
+  <button type="button" class="cl-chip clp-class">class token (0)</button>
+  <div class="cl-said clp-token">
     <canvas class="clp-zoom" aria-hidden="true"></canvas>
     <p role="status"><b></b><span></span></p>
   </div>
@@ -35,8 +30,8 @@ const SKELETON = `<div class="clp" data-lm-suppress-shortcuts="true">
   </table>
   <details>
     <summary>The same as a table, token by token</summary>
-    <div class="clp-scroll" tabindex="0" role="region" aria-label="all tokens in words">
-      <table class="clp-digest">
+    <div class="cl-scroll" tabindex="0" role="region" aria-label="all tokens in words">
+      <table class="cl-digest">
         <thead><tr><th scope="col">token</th><th scope="col">row, column</th>
           <th scope="col">mean colour</th><th scope="col">cosine of its position with the chosen
           one’s</th></tr></thead><tbody></tbody>
@@ -44,18 +39,6 @@ const SKELETON = `<div class="clp" data-lm-suppress-shortcuts="true">
     </div>
   </details>
 </div>`;
-
-/** A new element with properties, and children (elements or text) inside it. */
-function make(tag, properties = {}, ...children) {
-  const element = Object.assign(document.createElement(tag), properties);
-  element.append(...children);
-  return element;
-}
-
-function signed(value) {
-  const text = value.toFixed(2);
-  return Number(text) === 0 ? text.replace("-", "") : text.replace("-", "−");
-}
 
 /** 12345678 as "12.3 M". */
 function short(count) {
@@ -79,7 +62,7 @@ function between(old, fresh) {
   });
 }
 
-/** Learned positions for another grid, bilinear; the class token's, which has no place, as it is. */
+/** Learned positions for another grid, bilinear; the class token's has no place: it stays. */
 function resized(positions, grid) {
   const [first, ...rest] = positions;
   const old = Math.round(Math.sqrt(rest.length));
@@ -139,27 +122,19 @@ const placeOf = (token, grid) => [Math.floor((token - 1) / grid), (token - 1) % 
 
 /** Cells over the picture and squares of the map: only made anew when the grid changes. */
 function buildGrids(find, grid, choose) {
-  const cells = [];
-  const rows = Array.from({ length: grid }, (_, row) => make("tr", {},
-    ...Array.from({ length: grid }, (_, column) => {
-      const token = row * grid + column + 1;
-      const cell = make("td", { tabIndex: -1 });
-      cell.setAttribute("aria-label", `token ${token}: row ${row + 1}, column ${column + 1}`);
-      cell.addEventListener("click", () => cell.focus());
-      cell.addEventListener("focus", () => choose(token));
-      cell.addEventListener("keydown", (event) => {
-        const move = MOVES[event.key];
-        if (!move) return;
-        event.preventDefault();
-        const [down, across] = [row + move[0], column + move[1]];
-        if (Math.min(down, across) >= 0 && Math.max(down, across) < grid) {
-          cells[down * grid + across].focus();
-        }
-      });
-      cells.push(cell);
-      return cell;
-    })));
-  find(".clp-grid tbody").replaceChildren(...rows);
+  const cellAt = (row, column) => {
+    const token = row * grid + column + 1;
+    const cell = make("td", { tabIndex: -1 });
+    cell.setAttribute("aria-label", `token ${token}: row ${row + 1}, column ${column + 1}`);
+    cell.addEventListener("click", () => cell.focus());
+    cell.addEventListener("focus", () => choose(token));
+    return cell;
+  };
+  const rows = Array.from({ length: grid }, (_, row) =>
+    Array.from({ length: grid }, (_, column) => cellAt(row, column)));
+  walk(rows);
+  find(".clp-grid tbody").replaceChildren(...rows.map((cells) => make("tr", {}, ...cells)));
+  const cells = rows.flat();
   const squares = cells.map(() => make("span"));
   const map = find(".clp-map");
   map.style.setProperty("--grid", grid);
@@ -214,9 +189,11 @@ function sayToken(find, now) {
   }
   const [row, column] = placeOf(now.token, now.grid);
   paint(zoom, now.pixels, row * now.patch, column * now.patch, now.patch);
-  bold.textContent = `Token ${now.token} of ${now.grid ** 2}: row ${row + 1}, column ${column + 1}. `;
+  bold.textContent =
+    `Token ${now.token} of ${now.grid ** 2}: row ${row + 1}, column ${column + 1}. `;
   text.textContent = `It sees ${now.patch} × ${now.patch} pixels × 3 colours = ` +
-    `${3 * now.patch ** 2} numbers, and nothing of its neighbours before the first attention.${ends}`;
+    `${3 * now.patch ** 2} numbers, and nothing of its neighbours before the first attention.` +
+    ends;
 }
 
 function sayCost(table, now) {
@@ -245,11 +222,9 @@ function fillDigest(table, now) {
 }
 
 /** Puts the whole widget into `el`; returns the function that brings it up to the model's state. */
-function build(model, el) {
+function build(model, el, put) {
   el.innerHTML = SKELETON;
   const find = (selector) => el.querySelector(selector);
-  const put = (name, value) => { model.set(name, value); model.save_changes(); };
-  const choose = (token) => { if (token !== model.get("token")) put("token", token); };
   const [range, sizes] = [find("input[type=range]"), model.get("sizes").toReversed()];
   range.max = sizes.length - 1;
   range.addEventListener("input", () => { // the token that holds the same spot of the picture
@@ -257,15 +232,15 @@ function build(model, el) {
     const spot = (k) => Math.floor(((k + 0.5) * now.patch) / fresh);
     const [row, column] = now.token ? placeOf(now.token, now.grid).map(spot) : [0, -1];
     const token = now.token ? row * (now.pixels.length / fresh) + column + 1 : 0;
-    model.set("token", token);
+    put("token", token);
     put("patch", fresh);
   });
-  find(".clp-class").addEventListener("click", () => choose(0));
+  find(".clp-class").addEventListener("click", () => put("token", 0));
   paint(find(".clp-picture"), model.get("pixels"), 0, 0, model.get("pixels").length);
   let grids = { grid: 0 };
   const update = () => {
     const now = facts(model);
-    if (grids.grid !== now.grid) grids = buildGrids(find, now.grid, choose);
+    if (grids.grid !== now.grid) grids = buildGrids(find, now.grid, (token) => put("token", token));
     range.value = sizes.indexOf(now.patch);
     range.setAttribute("aria-valuetext", `${now.patch} pixels, ${now.grid ** 2} patches`);
     find(".clp-class").setAttribute("aria-pressed", now.token === 0);
@@ -273,22 +248,11 @@ function build(model, el) {
     sayCount(find, now);
     sayToken(find, now);
     sayCost(find(".clp-cost"), now);
-    fillDigest(find(".clp-digest"), now);
+    fillDigest(find(".cl-digest"), now);
   };
-  update();
   return update;
 }
 
-function render({ model, el }) {
-  let update = build(model, el);
-  const refresh = () => update();
-  const rebuild = () => { update = build(model, el); };
-  const listeners = { patch: refresh, token: refresh, layers: refresh, positions: rebuild,
-    pixels: rebuild, sizes: rebuild };
-  for (const [name, listen] of Object.entries(listeners)) model.on(`change:${name}`, listen);
-  return () => {
-    for (const [name, listen] of Object.entries(listeners)) model.off(`change:${name}`, listen);
-  };
-}
+const render = renderer(build, ["patch", "token", "layers"], ["positions", "pixels", "sizes"]);
 
 export default { render };

@@ -1,0 +1,72 @@
+// What every widget's module begins with: LabWidget puts this text before the widget's own, so that
+// both are one plain ES module without imports. anywidget runs it beside a kernel, `static_html`
+// in a page without one. A widget's state lives in `model`: every change goes through `put`, and
+// what is drawn follows the model's change events.
+//
+// Texts from outside are only ever put in as text, never as markup.
+
+const MOVES = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
+
+/** A new element with properties, and children (elements or text) inside it. */
+function make(tag, properties = {}, ...children) {
+  const element = Object.assign(document.createElement(tag), properties);
+  element.append(...children);
+  return element;
+}
+
+/** A number with a true minus, and no minus before zero. */
+function signed(value, digits = 2) {
+  const text = value.toFixed(digits);
+  return Number(text) === 0 ? text.replace("-", "") : text.replace("-", "−");
+}
+
+/** A share as per cent, without the sign: a decimal where there is one figure before it. */
+function percent(share) {
+  return share > 0.9995 ? "100" : (100 * share).toFixed(share < 0.0995 ? 1 : 0);
+}
+
+/** Radio buttons, one for each [value, ...what stands for it]; `choose` is told the value. */
+function radios(fieldset, choices, choose) {
+  const name = `cl-${Math.random()}`; // two widgets on a page must not share a name
+  return choices.map(([value, ...shown]) => {
+    const radio = make("input", { type: "radio", name, value, onchange: () => choose(value) });
+    fieldset.append(make("label", {}, radio, make("span", {}, ...shown)));
+    return radio;
+  });
+}
+
+/** Of radio buttons, marks the one that stands for `value`. */
+function check(buttons, value) {
+  for (const radio of buttons) radio.checked = radio.value === String(value);
+}
+
+/** Lets the arrow keys walk a table: `cells` are rows of focusable elements. */
+function walk(cells) {
+  cells.forEach((row, i) => row.forEach((cell, j) => cell.addEventListener("keydown", (event) => {
+    const move = MOVES[event.key];
+    if (!move) return;
+    event.preventDefault();
+    cells[i + move[0]]?.[j + move[1]]?.focus();
+  })));
+}
+
+/** anywidget's `render`. `build(model, el, put)` fills `el` and returns the function that brings it
+ * up to the model's state, called whenever one of `moved` changes; when one of `given` does, all is
+ * built anew. */
+function renderer(build, moved, given) {
+  return ({ model, el }) => {
+    const put = (name, value) => {
+      if (model.get(name) === value) return;
+      model.set(name, value);
+      model.save_changes();
+    };
+    let update;
+    const rebuild = () => { update = build(model, el, put); update(); };
+    const refresh = () => update();
+    rebuild();
+    const listeners = [...moved.map((name) => [`change:${name}`, refresh]),
+      ...given.map((name) => [`change:${name}`, rebuild])];
+    for (const [event, listen] of listeners) model.on(event, listen);
+    return () => { for (const [event, listen] of listeners) model.off(event, listen); };
+  };
+}
