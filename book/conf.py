@@ -13,10 +13,11 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE / "_ext"), str(HERE.parent)]
 
 import clip_lab  # noqa: E402
-from clip_lab.course.build import book_notebook, write_all  # noqa: E402
+from clip_lab.course.build import book_notebook, chapter_table, write_all  # noqa: E402
 from clip_lab.experiments.report import draw_all, results  # noqa: E402
 
 write_all(book_notebook, HERE / "chapters")
+(HERE / "chapter_table.txt").write_text(chapter_table(), encoding="utf-8")
 draw_all(results(), HERE / "evidence")  # the page's figures; the page itself is committed
 
 project = "CLIP Lab"
@@ -26,9 +27,14 @@ version = release = clip_lab.__version__
 language = "en"
 exclude_patterns = ["_build", "_ext", "jupyter_execute"]
 
-extensions = ["myst_nb", "mathml"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "mathml", "docstrings"]
 myst_enable_extensions = ["dollarmath", "colon_fence", "deflist"]
 html_math_renderer = "mathml"
+
+autodoc_inherit_docstrings = False  # a layer's forward has torch's words, which say nothing of it
+autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True
+add_module_names = False
 
 nb_execution_mode = "force"  # what the book shows is what the code of today does
 nb_execution_timeout = 300

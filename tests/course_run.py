@@ -1,6 +1,5 @@
 """A chapter from the top, as a student meets it: each gap first empty, then filled."""
 
-import ast
 import time
 from functools import cache
 from pathlib import Path
@@ -12,6 +11,7 @@ import torch
 
 from clip_lab.course import Wrong
 from clip_lab.course.build import NOTEBOOKS, solved_code, student_code
+from clip_lab.course.figures import run_cell
 
 CHAPTERS = sorted((NOTEBOOKS / "solved").glob("*.py"))
 
@@ -37,18 +37,10 @@ def run_through(path: Path) -> dict[str, Any]:
     for code in cells(path, "code"):
         if student_code(code) != code:
             with pytest.raises(Wrong) as caught:
-                _run_cell(student_code(code), names)
+                run_cell(student_code(code), names)
             stopped.append(str(caught.value))
-        shown = _run_cell(solved_code(code), names)
+        shown = run_cell(solved_code(code), names)
         for view in ("_repr_html_", "_repr_mimebundle_"):
             assert not hasattr(shown, view) or getattr(shown, view)()
     torch.set_num_threads(threads)
     return names | {"stopped": stopped, "seconds": time.process_time() - begun}
-
-
-def _run_cell(code: str, names: dict[str, Any]) -> Any:
-    """Run a cell as a notebook does: the value of its last line, if that is an expression."""
-    tree = ast.parse(code)
-    last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
-    exec(compile(tree, "<cell>", "exec"), names)
-    return eval(compile(ast.Expression(last.value), "<cell>", "eval"), names) if last else None

@@ -121,6 +121,18 @@ def _cell_id(source: str, seen: set[str]) -> str:
     return name
 
 
+def chapter_table() -> str:
+    """The chapters as a table of the book: title, student notebook, solved source."""
+    rows = ["| chapter | student notebook | solved source |", "|---|---|---|"]
+    for path in sorted((NOTEBOOKS / "solved").glob("*.py")):
+        title = re.search(r"^# # (.*)$", path.read_text("utf-8"), re.MULTILINE)
+        name = f"{int(path.stem[:2])}. {title[1] if title else path.stem}"
+        notebook = f"{{download}}`notebook <../notebooks/student/{path.stem}.ipynb>`"
+        source = f"{{download}}`Python <../notebooks/solved/{path.name}>`"
+        rows.append(f"| [{name}](chapters/{path.stem}) | {notebook} | {source} |")
+    return "\n".join([*rows, ""])
+
+
 def write_all(make: Callable[[str], str], target: Path, check: bool = False) -> list[Path]:
     """Make a notebook of every solved chapter; returns the files that changed (or would)."""
     chapters = sorted((NOTEBOOKS / "solved").glob("*.py"))

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from clip_lab.view.figures import BLUE, GREY, INK, SERIES, VERMILION, in_style
-from clip_lab.view.notebook_figures import MARK, new_figure, contact_sheet, show
+from clip_lab.view.notebook_figures import MARK, contact_sheet, new_figure, show
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
