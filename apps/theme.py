@@ -77,8 +77,8 @@ def launch_options(own: bool = True) -> dict[str, Any]:
         + "".join(f"<script>{asset(name)}</script>" for name in SCRIPTS),
         "app_kwargs": {"routes": plotly_routes(), "middleware": [Middleware(Guard, own=own)]},
         "max_file_size": MAX_FILE_BYTES,
-        # Of so many visitors Gradio keeps what each has on the page, about 0.7 MB, for links of its own
-        # that nothing here uses.
+        # Of so many visitors Gradio keeps what each has on the page, about 0.7 MB, for links of
+        # its own that nothing here uses.
         "state_session_capacity": 48,
         "footer_links": [],
         "run_history": False,  # it would keep uploads in the browser and offer to send them away

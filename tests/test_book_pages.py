@@ -59,8 +59,8 @@ def test_syllabi_link_to_chapters_that_are_there():
 def test_docstrings_keep_their_text_and_code():
     from docstrings import converted
 
-    given = ["A *star*, under_score_ and `code_`.", "    further in", "", "    x = `y`", "", "* one",
-             "  more", "* two"]  # fmt: skip
+    given = ["A *star*, under_score_ and `code_`.", "    further in", "", "    x = `y`", "",
+             "* one", "  more", "* two"]  # fmt: skip
     assert converted(given) == [
         r"A \*star\*, under\_score\_ and ``code_``.", "further in", "", "::", "", "    x = `y`", "",
         "* one", "  more", "* two", "",

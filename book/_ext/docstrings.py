@@ -1,4 +1,4 @@
-"""The package's docstrings on the API page: plain text with `code`, written for who reads the source.
+"""The package's docstrings in the book: plain text with `code`, written for who reads the source.
 
 reStructuredText means other things by a single backtick, a star and an underscore. Each docstring
 is put into its terms: `code` gets two backticks, indented lines become a literal block, and
