@@ -15,6 +15,7 @@ PLACES = (
     Path(__file__).parents[2] / "notebooks/student",
     Path(sysconfig.get_path("data")) / "share/clip-lab/notebooks",
 )
+SETTINGS = Path(__file__).parent / "jupyter"
 
 
 def student_notebooks() -> list[Path]:
@@ -43,14 +44,25 @@ def open_course(folder: Path, open_browser: bool = True) -> None:
         raise LabError("JupyterLab is not installed: pip install “clip-lab[notebooks]”.")
     first = copy_notebooks(folder)[0]
     print(f"Your notebooks are in {folder.resolve()}. Ctrl-C twice ends JupyterLab.")
-    # No news from outside, no look for updates: the lab works without a network.
-    options = ["--LabApp.news_url=None"]
-    options += ["--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdates"]
-    options += [] if open_browser else ["--no-browser"]
+    options = [] if open_browser else ["--no-browser"]
     options += ["--allow-root"] if running_as_root() else []  # as in a container
-    ended = subprocess.run([sys.executable, "-m", "jupyterlab", str(first), *options], check=False)
-    if ended.returncode:
+    command = [sys.executable, "-m", "jupyterlab", str(first), *options, *offline()]
+    if subprocess.run(command, env=os.environ | own_settings(), check=False).returncode:
         raise LabError("JupyterLab ended with an error; its own words are above.")
+
+
+def offline() -> list[str]:
+    """JupyterLab's options for: no news from outside, no look for updates."""
+    return [
+        "--LabApp.news_url=None",
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdates",
+    ]
+
+
+def own_settings() -> dict[str, str]:
+    """The environment in which JupyterLab also reads our settings: it asks nothing at its start."""
+    paths = [os.environ.get("JUPYTER_CONFIG_PATH", ""), str(SETTINGS)]
+    return {"JUPYTER_CONFIG_PATH": os.pathsep.join(filter(None, paths))}
 
 
 def running_as_root() -> bool:

@@ -6,9 +6,8 @@ const NARROW = 62; // pixels a token, below which names are written upright
 const FAINT = 0.004; // shares below this get no arc
 const MANY = 24; // tokens, above which shades are relative and the matrix has no names
 
-// What does not depend on the data. The attribute on the first line keeps JupyterLab from taking
-// the arrow keys for itself.
-const SKELETON = `<div class="cl cla" data-lm-suppress-shortcuts="true">
+// What does not depend on the data.
+const SKELETON = `<div class="cl cla">
   <div class="cla-picks">
     <fieldset class="cl-switches" data-pick="layer"><legend>Layer</legend></fieldset>
     <fieldset class="cl-switches" data-pick="head"><legend>Head</legend></fieldset>

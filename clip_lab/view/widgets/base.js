@@ -63,10 +63,16 @@ function renderer(build, moved, given) {
     let update;
     const rebuild = () => { update = build(model, el, put); update(); };
     const refresh = () => update();
+    // A notebook would take arrow keys and letters for commands of its own.
+    const ours = (event) => event.stopPropagation();
+    el.addEventListener("keydown", ours);
     rebuild();
     const listeners = [...moved.map((name) => [`change:${name}`, refresh]),
       ...given.map((name) => [`change:${name}`, rebuild])];
     for (const [event, listen] of listeners) model.on(event, listen);
-    return () => { for (const [event, listen] of listeners) model.off(event, listen); };
+    return () => {
+      el.removeEventListener("keydown", ours);
+      for (const [event, listen] of listeners) model.off(event, listen);
+    };
   };
 }

@@ -10,9 +10,8 @@ const VIEWS = {
 const [LOWEST, START, HIGHEST] = [0.01, 0.07, 1]; // CLIP clamps the scale 1/τ to [1, 100]
 const [WIDTH, HEIGHT] = [260, 96]; // of the curve, in its own units
 
-// What does not depend on the data. The attribute on the first line keeps JupyterLab from taking
-// the arrow keys for itself.
-const SKELETON = `<div class="cl clm" data-lm-suppress-shortcuts="true">
+// What does not depend on the data.
+const SKELETON = `<div class="cl clm">
   <output class="clm-tau"></output>
   <input type="range" min="${Math.log(LOWEST)}" max="${Math.log(HIGHEST)}" step="0.005"
     aria-label="temperature τ, on a logarithmic scale">

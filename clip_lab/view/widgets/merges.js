@@ -19,9 +19,8 @@ const SYMBOL = new Map([
   ...HIDDEN.map((byte, i) => [byte, String.fromCodePoint(256 + i)]),
 ]);
 
-// What does not depend on the data. The attribute on the first line keeps JupyterLab from taking
-// the arrow keys for itself.
-const SKELETON = `<div class="cl clb" data-lm-suppress-shortcuts="true">
+// What does not depend on the data.
+const SKELETON = `<div class="cl clb">
   <label class="clb-field"><span>Text</span>
     <input type="text" maxlength="200" spellcheck="false" autocomplete="off"></label>
   <div class="cl-chips clb-examples"></div>

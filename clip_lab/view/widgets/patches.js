@@ -1,9 +1,8 @@
 // A picture cut into patches; one token's pixels, its position against all others, and the cost.
 // Follows base.js. State: pixels, positions, sizes, layers, patch, token.
 
-// What does not depend on the data. The attribute on the first line keeps JupyterLab from taking
-// the arrow keys for itself.
-const SKELETON = `<div class="cl clp" data-lm-suppress-shortcuts="true">
+// What does not depend on the data.
+const SKELETON = `<div class="cl clp">
   <output class="clp-count"></output>
   <input type="range" min="0" step="1" aria-label="patch size">
   <div class="clp-pair">

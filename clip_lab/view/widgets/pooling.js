@@ -5,9 +5,8 @@
 // an even mixture of the places, so a place weighs its own share and 1/P of the mean's. These
 // weights sum to 1 over the places; average pooling would give 1/P to each.
 
-// What does not depend on the data. The attribute on the first line keeps JupyterLab from taking
-// the arrow keys for itself.
-const SKELETON = `<div class="cl clo" data-lm-suppress-shortcuts="true">
+// What does not depend on the data.
+const SKELETON = `<div class="cl clo">
   <fieldset class="cl-choices cl-pictures"><legend>Picture</legend></fieldset>
   <fieldset class="cl-choices clo-heads"><legend>Head</legend></fieldset>
   <div class="clo-two">

@@ -2,9 +2,8 @@
 // Follows base.js. State: cosines, pictures, names, words, listed, picture, asked, answer,
 // writable.
 
-// What does not depend on the data. The attribute on the first line keeps JupyterLab from taking
-// the arrow keys for itself.
-const SKELETON = `<div class="cl clw" data-lm-suppress-shortcuts="true">
+// What does not depend on the data.
+const SKELETON = `<div class="cl clw">
   <fieldset class="cl-choices cl-pictures"><legend>Picture</legend></fieldset>
   <fieldset class="cl-choices clw-words"><legend>Classes on the list</legend></fieldset>
   <form class="clw-own">
