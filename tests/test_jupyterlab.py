@@ -1,4 +1,4 @@
-"""Widgets under JupyterLab, with a kernel: what is moved in the page arrives in Python, and back."""
+"""Widgets under JupyterLab, with a kernel: what is moved in the page arrives in Python."""
 
 import json
 import os
@@ -77,8 +77,8 @@ def address(folder: Path) -> Iterator[str]:
     """A JupyterLab of its own, which knows none of the user's settings."""
     options = ["--no-browser", "--ServerApp.port=0", "--IdentityProvider.token=", "--allow-root"]
     own = {f"JUPYTER_{name}_DIR": str(folder / name) for name in ("CONFIG", "DATA", "RUNTIME")}
-    own |= own_settings() | {"PYTHONPATH": str(ROOT), "JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"),
-            "JUPYTERLAB_WORKSPACES_DIR": str(folder / "workspaces")}  # fmt: skip
+    own |= {f"JUPYTERLAB_{n}_DIR": str(folder / n) for n in ("SETTINGS", "WORKSPACES")}
+    own |= own_settings() | {"PYTHONPATH": str(ROOT)}
     server = subprocess.Popen(
         [sys.executable, "-m", "jupyterlab", *options, *offline()],
         cwd=folder, env=os.environ | own, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,

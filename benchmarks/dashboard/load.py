@@ -12,7 +12,7 @@ from benchmarks.dashboard.server import App, app_open
 from benchmarks.dashboard.visitors import Visitor, visitor
 
 THINK = (1.0, 3.0, 15.0)  # seconds at least, on average beyond that (exponential), at most
-WARM_UP, REQUESTS, EACH = 1000, 2000, 50  # requests; of memory's, how many between two looks
+WARM_UP, REQUESTS, EACH = 2000, 2000, 50  # requests; of memory's, how many between two looks
 A_VISIT = 20  # requests of one visitor, before another one comes
 
 
@@ -86,7 +86,7 @@ async def _person(address: str, chance: Random, until: float) -> list[Asked]:
 def memory_part(quick: bool) -> Record:
     """What the app's process holds, over 2,000 requests of all kinds.
 
-    Before them come 1,000 to warm up: fifty visitors, as Gradio keeps something of the last 48."""
+    Before them come 2,000 to warm up: a hundred visitors, as Gradio keeps something of the last 48."""
     warm_up, requests, each = (4, 12, 2) if quick else (WARM_UP, REQUESTS, EACH)
     with app_open() as app:
         curve, visits = asyncio.run(watched(app, warm_up, requests, each))
