@@ -86,7 +86,7 @@ async def _person(address: str, chance: Random, until: float) -> list[Asked]:
 def memory_part(quick: bool) -> Record:
     """What the app's process holds, over 2,000 requests of all kinds.
 
-    Before them come 2,000 to warm up: a hundred visitors, as Gradio keeps something of the last 48."""
+    Before them come 2,000 to warm up: a hundred visitors. Gradio keeps something of the last 48."""
     warm_up, requests, each = (4, 12, 2) if quick else (WARM_UP, REQUESTS, EACH)
     with app_open() as app:
         curve, visits = asyncio.run(watched(app, warm_up, requests, each))
