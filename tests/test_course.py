@@ -7,6 +7,7 @@ import math
 import pkgutil
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -140,7 +141,24 @@ class TestChapter:
         ids = [cell["id"] for cell in notebook["cells"]]
         assert len(set(ids)) == len(ids)
         longer = json.loads(student_notebook("# %% [markdown]\n# One more cell.\n\n" + source))
-        assert [cell["id"] for cell in longer["cells"]][1:] == ids
+        assert [cell["id"] for cell in longer["cells"]][2:] == [ids[0], *ids[2:]]  # [1]: set-up
+
+    def test_its_first_code_installs_the_lab_where_it_is_missing(self, chapter, monkeypatch):
+        from IPython.core.inputtransformer2 import TransformerManager
+
+        notebook = json.loads(student_notebook(chapter.read_text("utf-8")))
+        code = [cell["source"] for cell in notebook["cells"] if cell["cell_type"] == "code"]
+        setup, *others = [TransformerManager().transform_cell("".join(one)) for one in code]
+        asked = []
+        names = {"get_ipython": lambda: SimpleNamespace(run_line_magic=lambda *a: asked.append(a))}
+        exec(compile(setup, "set-up", "exec"), names)
+        assert not asked  # the lab is here
+        monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+        exec(compile(setup, "set-up", "exec"), names)
+        assert asked == [("pip", 'install --quiet "clip-lab[notebooks]"')]
+        assert all("%pip" not in "".join(one) for one in code[1:])
+        for other in others:
+            compile(other, "cell", "exec")
 
     def test_no_solution_is_in_the_students_notebook_nor_copyable_from_the_checks(self, chapter):
         source = chapter.read_text("utf-8")

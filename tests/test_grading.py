@@ -39,6 +39,7 @@ def solved() -> dict:
 
     notebook = json.loads(STUDENT.read_text("utf-8"))
     source = jupytext.reads(chapter("similarity").read_text("utf-8"), fmt="py:percent")
+    del notebook["cells"][1]  # the set-up
     for cell, filled in zip(notebook["cells"], source.cells, strict=True):
         cell["source"] = solved_code(filled.source)
     return notebook

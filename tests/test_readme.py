@@ -9,6 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+CHINESE = (ROOT / "README.zh.md").read_text(encoding="utf-8")
 
 
 def test_every_link_within_the_project_leads_somewhere():
@@ -34,7 +35,29 @@ def test_tables_are_level_with_cards_and_results(script):
     assert result.returncode == 0, f"run scripts/{script}" + result.stderr
 
 
+def parts(text: str) -> tuple[list[int], list[str], set[str]]:
+    """What a translation must keep: the depth of each heading, the code, the links and pictures."""
+    code = re.findall(r"^```.*?^```$", text, re.MULTILINE | re.DOTALL)
+    prose = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+    depths = [len(marks) for marks in re.findall(r"^(#+) ", prose, re.MULTILINE)]
+    return depths, code, set(re.findall(r"\]\(([^)#]+)", prose))
+
+
+def test_the_chinese_readme_is_level_with_the_english_one():
+    (depths, code, links), (same, code_there, links_there) = parts(README), parts(CHINESE)
+    assert (same, code_there) == (depths, code)
+    pair = {"README.md", "README.zh.md"}
+    assert links - links_there <= pair and links_there - links <= pair | {"book/glossary.md"}
+
+
 def test_no_machine_s_paths_in_documents():
-    for name in ("README.md", "CONTRIBUTING.md", "NOTICE", "Makefile", "pyproject.toml"):
+    for name in (
+        "README.md",
+        "README.zh.md",
+        "CONTRIBUTING.md",
+        "NOTICE",
+        "Makefile",
+        "pyproject.toml",
+    ):
         text = (ROOT / name).read_text(encoding="utf-8")
         assert not re.search(r"/(root|home|work|tmp)/", text), name

@@ -30,6 +30,14 @@ GAP = re.compile(
     r"^(?P<indent> *)# <solution(?:: (?P<stub>[^\n]*))?>\n(?P<body>.*?)^ *# </solution>$",
     re.MULTILINE | re.DOTALL,
 )
+# The first cell of code that a student gets, for machines that have only the notebook.
+SETUP = """\
+# {name}: set-up. Where the lab isn't installed (Colab), this installs it; else it does nothing.
+from importlib.util import find_spec
+
+if find_spec("clip_lab") is None:
+    %pip install --quiet "clip-lab[notebooks]"
+"""
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
@@ -60,12 +68,13 @@ def _gap(gap: re.Match) -> str:
 
 
 def student_notebook(source: str) -> str:
-    """The notebook with gaps, as the text of an .ipynb file."""
+    """The notebook with gaps, and a set-up cell after its title, as the text of an .ipynb file."""
     cells = [
         (cell.cell_type, student_code(cell.source) if cell.cell_type == "code" else cell.source, {})
         for cell in _cells(source)
     ]
-    return _notebook(cells)
+    title = cells[0][1].partition("\n")[0].lstrip("# ")
+    return _notebook([cells[0], ("code", SETUP.format(name=title).strip(), {}), *cells[1:]])
 
 
 def book_notebook(source: str) -> str:
