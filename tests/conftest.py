@@ -47,6 +47,15 @@ CORPUS = [
 ] * 2  # fmt: skip
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Where all tests are run, the book is begun at once, to be done when its tests come."""
+    files = {item.path.name for item in session.items}
+    if {"test_book.py", "test_app.py"} <= files and not session.config.option.collectonly:
+        from book_build import begun
+
+        begun()
+
+
 @pytest.fixture
 def tokenizer() -> Tokenizer:
     return Tokenizer.train(CORPUS, vocab_size=560, context_length=24)

@@ -2,8 +2,6 @@
 
 import json
 import re
-import subprocess
-import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -13,11 +11,11 @@ import pytest
 pytest.importorskip("myst_nb", reason="the book needs the extra 'book'")
 pytest.importorskip("latex2mathml", reason="the book needs the extra 'book'")
 
+from book_build import finished
 from chromium import visit
 
 from clip_lab.pretrained import names
 
-BOOK = Path(__file__).parent.parent / "book"
 CHAPTER = "chapters/06_similarity_infonce_temperature"
 # A <link> of these kinds makes a browser fetch; others (next, search, index) only name a page.
 FETCHED = {"stylesheet", "icon", "shortcut", "preload", "modulepreload", "prefetch", "manifest"}
@@ -52,14 +50,10 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def book(tmp_path_factory) -> Path:
+def book() -> Path:
     if "emoji" not in names():
         pytest.skip("the chapters need the built-in model 'emoji', whose weights are not here")
-    out = tmp_path_factory.mktemp("book") / "html"
-    command = [sys.executable, "-m", "sphinx", "-W", "-q", "-b", "html", str(BOOK), str(out)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=1500)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return out
+    return finished()
 
 
 @pytest.fixture(scope="module")
