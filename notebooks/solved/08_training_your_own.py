@@ -175,10 +175,8 @@ def decay_groups(
 ) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
     """The parameters that may decay, and those that may not."""
     # <solution>
-    matrices, others = [], []
-    for parameter in model.parameters():
-        (matrices if parameter.ndim > 1 else others).append(parameter)
-    return matrices, others
+    matrices = [p for p in model.parameters() if p.ndim > 1]
+    return matrices, [p for p in model.parameters() if p.ndim < 2]
     # </solution>
 
 
