@@ -54,7 +54,7 @@ def samples_value(samples: Sequence[Sample], pressed: Sequence[int] = ()) -> lis
     """What the grid of samples draws; `pressed`: the numbers of those that are chosen."""
     return [
         {
-            "src": data_address(sample.picture),
+            "src": data_address(sample.picture, lossless=True),
             "name": sample.name,
             "style": sample.style,
             "mark": sample.mark,

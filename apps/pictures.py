@@ -11,6 +11,11 @@ from apps.panels import samples_panel, samples_value
 from apps.samples import starting_point
 
 NO_SAMPLE = -1
+# The sample's picture as the page has it; an upload stays where it is.
+SAMPLE = """(number, samples, picture) => samples[number]
+    ? {path: null, url: samples[number].src, orig_name: samples[number].name,
+       meta: {_type: "gradio.FileData"}}
+    : picture"""
 
 
 def picture_with_samples(frame: Frame, name: str, chosen: int = 0) -> gr.Image:
@@ -29,19 +34,16 @@ def picture_with_samples(frame: Frame, name: str, chosen: int = 0) -> gr.Image:
         elem_classes="lab-picture-box",
     )
     grid.click(None, None, number, js="() => lab.sample")
-    gr.on([picture.upload, picture.clear], lambda: NO_SAMPLE, None, number, **QUICK)
-    number.change(_sample, [number, model], picture, **QUICK)
+    gr.on([picture.upload, picture.clear], None, None, number, js=f"() => {NO_SAMPLE}")
+    # In the page alone: a way to the server and back for each would be felt.
+    number.change(None, [number, grid, picture], picture, js=SAMPLE)
     number.change(None, number, js=f"(n) => lab.press('#{name}-samples', n)")
     model.change(_follow, [model, number], [grid, picture], **QUICK)
     return picture
 
 
-def _sample(number: int, model: str) -> Any:
-    """The sample's picture; an upload stays where it is."""
-    samples = starting_point(model).samples
-    return samples[number].picture if 0 <= number < len(samples) else gr.skip()
-
-
 def _follow(model: str, number: int) -> tuple[Any, Image.Image | Any]:
-    """Another model has other samples, and the same number of them."""
-    return samples_value(starting_point(model).samples, [number]), _sample(number, model)
+    """Another model has other samples, and the same number of them; an upload stays."""
+    samples = starting_point(model).samples
+    chosen = samples[number].picture if 0 <= number < len(samples) else gr.skip()
+    return samples_value(samples, [number]), chosen

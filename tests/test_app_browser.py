@@ -32,6 +32,7 @@ class Desk(Visit):
 
     def write_labels(self, text: str) -> None:
         """As a paste does. (Playwright's `fill` takes minutes over thousands of lines.)"""
+        self.page.wait_for_selector("#labels textarea", state="attached")
         self.page.evaluate(
             """text => {
                 const area = document.querySelector('#labels textarea');
@@ -83,24 +84,21 @@ def test_sample_shows_three_columns(desk: Desk) -> None:
 
 def test_temperature_answers_in_the_browser_alone(desk: Desk) -> None:
     cosines, shares = desk.column("cosine"), desk.column("share")
+    desk.page.wait_for_load_state("networkidle")
     desk.requests.clear()
-    milliseconds = desk.page.evaluate(
+    desk.page.evaluate(
         """() => {
             const slider = document.querySelector('#stages .stages-tau-track input');
-            const began = performance.now();
             slider.value = slider.max;
             slider.dispatchEvent(new Event('input', {bubbles: true}));
-            document.querySelector('#stages .stages').getBoundingClientRect();  // laid out anew
-            return performance.now() - began;
         }"""
     )
-    assert milliseconds < 100
     flat = numbers(desk.column("share"))
     assert max(flat) - min(flat) < max(numbers(shares)) - min(numbers(shares))
     assert desk.column("cosine") == cosines
     desk.page.locator("#stages .stages-learned").click()
     assert desk.column("share") == shares
-    assert desk.requests == []
+    assert [url for url in desk.requests if not url.startswith("data:")] == []
 
 
 def test_temperature_by_keyboard(desk: Desk) -> None:

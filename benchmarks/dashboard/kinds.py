@@ -14,8 +14,8 @@ PLACES = ("emoji-noto", "emoji-twemoji", "emoji-fluent", "emoji-openmoji")
 
 async def classify(guest: Visitor, chance: Random) -> object:
     """A sample is clicked: its picture comes, then what it is."""
-    picture = await guest.quick("_sample", chance.randrange(SAMPLES), "emoji")
-    return await guest.ask("classify", {0: picture[0]})
+    picture = guest.sample(chance.randrange(SAMPLES))
+    return await guest.ask("classify", {0: picture})
 
 
 async def labels(guest: Visitor, chance: Random) -> object:
@@ -45,18 +45,18 @@ async def opened_map(guest: Visitor, chance: Random) -> object:
 
 
 async def templates(guest: Visitor, chance: Random) -> object:
-    picture = await guest.quick("_sample", chance.randrange(SAMPLES), "emoji")
-    return await guest.ask("templates", {0: picture[0], 3: "emoji"})
+    picture = guest.sample(chance.randrange(SAMPLES))
+    return await guest.ask("templates", {0: picture, 3: "emoji"})
 
 
 async def where(guest: Visitor, chance: Random) -> object:
-    picture = await guest.quick("_sample", chance.randrange(SAMPLES), "emoji")
-    return await guest.ask("where", {0: picture[0]})
+    picture = guest.sample(chance.randrange(SAMPLES))
+    return await guest.ask("where", {0: picture})
 
 
 async def inside(guest: Visitor, chance: Random) -> object:
-    picture = await guest.quick("_sample", chance.randrange(SAMPLES), "emoji")
-    return await guest.ask("inside", {2: picture[0], 3: chance.choice(WORDS)})
+    picture = guest.sample(chance.randrange(SAMPLES))
+    return await guest.ask("inside", {2: picture, 3: chance.choice(WORDS)})
 
 
 async def limits(guest: Visitor, chance: Random) -> object:

@@ -1,8 +1,10 @@
 """What a visitor waits for in a browser: the page, a classification, the temperature's slider."""
 
 import asyncio
+import random
 import statistics
 import time
+from string import ascii_lowercase
 
 from playwright.sync_api import Page
 
@@ -13,7 +15,6 @@ from benchmarks.dashboard.visitors import Visitor, visitor
 
 ROWS = "#stages tbody"  # what is drawn anew for every answer
 SAMPLES = 12
-WORDS = ("kite", "lantern", "piano", "river", "owl", "bread", "clock", "tent", "boat", "leaf")
 
 
 def start_part(quick: bool) -> Record:
@@ -68,21 +69,16 @@ def clicks(page: Page, count: int) -> list[float]:
 
 
 def edits(page: Page, count: int) -> list[float]:
-    """Other labels each time, so that texts have to be read: one of 21 is new."""
+    """A letter typed at the end of the labels each time: one of 21 is new, and has to be read."""
     time_it(page, "input", "#labels", ROWS)
     box = page.locator("#labels textarea")
-    first = box.input_value()
+    box.press("Control+End")
     for number in range(1, count + 2):
-        box.fill(f"{first}\n{new_label(number)}")
+        letter = random.Random(number).choice(ascii_lowercase)
+        page.keyboard.insert_text(letter if number % 15 else "\n" + letter)
         times(page, number)
         page.wait_for_timeout(150)
     return times(page, count + 1)
-
-
-def new_label(number: int) -> str:
-    """A label that no other number has."""
-    a, b = divmod(number, len(WORDS))
-    return f"{WORDS[b]} number {a}"
 
 
 async def by_http(address: str, count: int) -> list[float]:
@@ -91,9 +87,8 @@ async def by_http(address: str, count: int) -> list[float]:
 
 
 async def _classified(guest: Visitor, number: int) -> float:
-    picture = await guest.quick("_sample", number % SAMPLES, "emoji")
     began = time.perf_counter()
-    await guest.ask("classify", {0: picture[0]})
+    await guest.ask("classify", {0: guest.sample(number % SAMPLES)})
     return time.perf_counter() - began
 
 

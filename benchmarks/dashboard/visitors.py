@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 
+SAMPLES = "sample-samples"  # the grid's id
 PATIENCE = 60.0  # seconds
 
 
@@ -22,7 +23,15 @@ class Visitor:
         self.client, self.session = client, secrets.token_hex(6)
         values = {one["id"]: one["props"].get("value") for one in config["components"]}
         self.calls = {one["api_name"]: one for one in config["dependencies"]}
+        every = [one["props"] for one in config["components"]]
+        self.samples = next((p["value"] for p in every if p.get("elem_id") == SAMPLES), [])
         self.first = {name: [values[i] for i in one["inputs"]] for name, one in self.calls.items()}
+
+    def sample(self, number: int) -> dict[str, Any]:
+        """A sample's picture as the page sends it."""
+        one = self.samples[number]
+        return {"path": None, "url": one["src"], "orig_name": one["name"],
+                "meta": {"_type": "gradio.FileData"}}  # fmt: skip
 
     def _body(self, name: str, data: list[Any]) -> dict[str, Any]:
         call = self.calls[name]
