@@ -16,7 +16,7 @@ from chromium import visit
 
 from clip_lab.pretrained import names
 
-CHAPTER = "chapters/06_similarity_infonce_temperature"
+CHAPTER = "chapters/07_infonce_and_temperature"
 # A <link> of these kinds makes a browser fetch; others (next, search, index) only name a page.
 FETCHED = {"stylesheet", "icon", "shortcut", "preload", "modulepreload", "prefetch", "manifest"}
 LOADS = {"src", "srcset", "data", "poster", "background", "xlink:href"}

@@ -26,7 +26,7 @@ def test_a_wheel_carries_what_the_command_needs(tmp_path):
         "clip_lab/data/files/emoji/names/zh.json.gz",
         "clip_lab/pretrained/weights/emoji/model.safetensors",
         "clip_lab/pretrained/weights/shapes/card.json",
-        "share/clip-lab/notebooks/06_similarity_infonce_temperature.ipynb",
+        "share/clip-lab/notebooks/06_similarity_matrix.ipynb",
         "licenses/NOTICE",
     ):
         assert any(name.endswith(end) for name in names), end

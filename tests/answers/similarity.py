@@ -1,7 +1,5 @@
 """Chapter 6: right answers in many forms, and wrong ones with words that their diagnosis holds."""
 
-import math
-
 import torch
 from torch.nn import functional as F
 
@@ -10,63 +8,60 @@ def unit(rows):
     return rows / rows.norm(dim=-1, keepdim=True)
 
 
-def log_shares(logits, axis):
-    return logits.log_softmax(axis).diagonal()
-
-
-def by_hand(i, t, scale):
-    logits = i @ t.T * torch.exp(scale)
-    return -(log_shares(logits, 0) + log_shares(logits, 1)).mean() / 2
-
-
-def two_calls(i, t, scale):
-    logits = i @ t.T * scale.exp()
-    own = torch.arange(i.shape[0])
-    return 0.5 * F.cross_entropy(logits, own) + 0.5 * F.cross_entropy(logits.T, own)
-
-
-def one_hot(i, t, scale):
-    logits = unit(i) @ unit(t).T * scale.exp()
-    yes = torch.eye(len(i))
-    return (F.cross_entropy(logits, yes) + F.cross_entropy(logits.mT, yes)).div(2)
-
-
-def loop(i, t, scale):
-    total = 0
-    for k in range(len(i)):
-        row, column = scale.exp() * (t @ i[k]), scale.exp() * (i @ t[k])
-        total = total + row.logsumexp(0) + column.logsumexp(0) - 2 * row[k]
-    return total / (2 * len(i))
-
-
 def recall(c):
     own = torch.arange(len(c))
     return (c.argmax(1) == own).float().mean(), (c.argmax(0) == own).float().mean()
 
 
-def gradient(c, scale):
-    logits, n = scale.exp() * c, len(c)
-    return scale.exp() * (logits.softmax(1) + logits.softmax(0) - 2 * torch.eye(n)) / (2 * n)
+def leads(c):
+    rivals = c.masked_fill(torch.eye(len(c), dtype=torch.bool), -9).amax(1)
+    return c.diagonal() - rivals
 
 
-def by_autograd(c, scale):
-    c = c.clone().requires_grad_()
-    logits, own = scale.exp() * c, torch.arange(len(c))
-    loss = (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
-    return torch.autograd.grad(loss, c)[0]
+def leads_by_sorting(c):
+    n = len(c)
+    rest = torch.stack([torch.cat([c[k, :k], c[k, k + 1 :]]) for k in range(n)])
+    return c.diag() - rest.sort(dim=1).values[:, -1]
 
 
-def shared(i, t, scale, names):
-    logits = scale.exp() * i @ t.T
-    targets = (names[:, None] == names[None]).float()
-    targets = targets / targets.sum(1, keepdim=True)
-    return (F.cross_entropy(logits, targets) + F.cross_entropy(logits.T, targets.T)) / 2
+def second(c):
+    return c.diag() - c.sort(1).values[:, -2]
 
 
-def shared_by_hand(i, t, scale, names):
-    logits, same = scale.exp() * i @ t.T, names[:, None].eq(names)
-    weight = same / same.sum(1, keepdim=True)
-    return -((logits.log_softmax(1) + logits.log_softmax(0)) * weight).sum() / (2 * len(i))
+def zeroed(c):
+    return c.diag() - (c * (1 - torch.eye(len(c)))).amax(1)
+
+
+def by_name(c, numbers):
+    rows, columns = numbers[c.argmax(1)] == numbers, numbers[c.argmax(0)] == numbers
+    return rows.float().mean(), columns.float().mean()
+
+
+def by_name_in_a_loop(c, numbers):
+    n = len(c)
+    rows = sum(int(numbers[c[k].argmax()] == numbers[k]) for k in range(n)) / n
+    columns = sum(int(numbers[c[:, k].argmax()] == numbers[k]) for k in range(n)) / n
+    return [rows, columns]
+
+
+def pieces(i, t, piece, start_at=-2.0, shift=True, keep=True):
+    best, where = torch.full((len(i),), start_at), torch.zeros(len(i), dtype=torch.long)
+    for start in range(0, len(t), piece):
+        value, place = (i @ t[start : start + piece].T).max(1)
+        better = value > best if keep else torch.ones(len(i), dtype=torch.bool)
+        best, where = (
+            torch.where(better, value, best),
+            torch.where(better, place + start * shift, where),
+        )
+    return where
+
+
+def whole(i, t, piece):
+    return (i @ t.T).argmax(1)
+
+
+def only_full_pieces(i, t, piece):
+    return (i @ t[: max(piece, len(t) // piece * piece)].T).argmax(1)
 
 
 RIGHT = {
@@ -77,49 +72,13 @@ RIGHT = {
                    lambda i, t: F.cosine_similarity(i[:, None], t[None], dim=-1),
                    lambda i, t: torch.einsum("id,jd->ij", F.normalize(i), F.normalize(t)),
                    lambda i, t: i @ t.T / i.norm(dim=1)[:, None] / t.norm(dim=1)],
-    "probabilities": [lambda c, tau: (c / tau).softmax(-1),
-                      lambda c, tau: F.softmax(c * (1 / tau), dim=1),
-                      lambda c, tau: ((c - c.max(1, keepdim=True).values) / tau).exp()
-                      / ((c - c.max(1, keepdim=True).values) / tau).exp().sum(1, keepdim=True)],
-    "info_nce": [by_hand, two_calls, one_hot, loop],
     "recall_at_1": [recall, lambda c: [share.item() for share in recall(c)],
                     lambda c: ((c.diag() == c.amax(1)).double().mean(),
                                (c.diag() == c.amax(0)).double().mean())],
-    "loss_gradient": [gradient, by_autograd],
-    "info_nce_shared": [shared, shared_by_hand],
+    "leads": [leads, leads_by_sorting],
+    "recall_by_name": [by_name, by_name_in_a_loop],
+    "best_in_pieces": [pieces, whole, lambda i, t, piece: pieces(i, t, piece).tolist()],
 }  # fmt: skip
-
-
-def ce(logits, transpose=True):
-    own = torch.arange(len(logits))
-    rows, columns = F.cross_entropy(logits, own), F.cross_entropy(logits.T, own)
-    return (rows + columns) / 2 if transpose else rows
-
-
-def all_targets_zero(i, t, s):
-    logits, zero = s.exp() * i @ t.T, torch.zeros(len(i), dtype=torch.long)
-    return (F.cross_entropy(logits, zero) + F.cross_entropy(logits.T, zero)) / 2
-
-
-def naive(i, t, s):
-    powers = (s.exp() * i @ t.T).exp()
-    shares = powers / powers.sum(1, keepdim=True), powers / powers.sum(0, keepdim=True)
-    return -sum(share.diagonal().log().mean() for share in shares) / 2
-
-
-def twins_masked(i, t, s, names):
-    twins = (names[:, None] == names) & ~torch.eye(len(i), dtype=torch.bool)
-    return ce((s.exp() * i @ t.T).masked_fill(twins, -1e9))
-
-
-def any_of_the_name(i, t, s, names):
-    logits, same = s.exp() * i @ t.T, (names[:, None] == names).float()
-    return -sum(((logits.softmax(d) * same).sum(d)).log().mean() for d in (0, 1)) / 2
-
-
-def unscaled_targets(i, t, s, names):
-    logits, same = s.exp() * i @ t.T, (names[:, None] == names).float()
-    return (F.cross_entropy(logits, same) + F.cross_entropy(logits.T, same)) / 2
 
 
 def in_place(x):
@@ -175,38 +134,6 @@ WRONG = [
     ("similarity", lambda i, t: torch.cdist(i, t), "distances"),
     ("similarity", lambda i, t: unit(i) @ unit(i).T, "captions take no part"),
     ("similarity", lambda i, t: (unit(i) @ unit(t).T)[:, : len(i)], "need not be equal"),
-    ("probabilities", lambda c, tau: (c * tau).softmax(1), "multiplied by the temperature"),
-    ("probabilities", lambda c, tau: c.softmax(1), "takes no part"),
-    ("probabilities", lambda c, tau: (c / tau).softmax(0), "Your columns sum to 1"),
-    ("probabilities", lambda c, tau: (c / tau).flatten().softmax(0).view_as(c), "whole matrix"),
-    ("probabilities", lambda c, tau: c.softmax(1) / tau, "came after the softmax"),
-    ("probabilities", lambda c, tau: (c / tau).log_softmax(1), "logarithms"),
-    ("probabilities", lambda c, tau: (c / tau).sigmoid(), "each pair alone"),
-    ("probabilities", lambda c, tau: c / tau, "logits"),
-    ("probabilities", lambda c, tau: (c / tau).exp() / (c / tau).exp().sum(1, True), "float32"),
-    ("info_nce", lambda i, t, s: ce(s.exp() * i @ t.T, False), "one direction only: rows"),
-    ("info_nce", lambda i, t, s: ce(s.exp() * t @ i.T, False), "one direction only: columns"),
-    ("info_nce", lambda i, t, s: 2 * ce(s.exp() * i @ t.T), "directions are added"),
-    ("info_nce", lambda i, t, s: len(i) * ce(s.exp() * i @ t.T), "losses of the batch are summed"),
-    ("info_nce", lambda i, t, s: 10 * ce(s.exp() * i @ t.T), "over both directions"),
-    ("info_nce", lambda i, t, s: ce(s * i @ t.T), "logit_scale is a logarithm"),
-    ("info_nce", lambda i, t, s: ce(i @ t.T / s.exp()), "multiplied by the temperature"),
-    ("info_nce", lambda i, t, s: ce(i @ t.T), "bare cosines"),
-    ("info_nce", lambda i, t, s: ce(i @ t.T / s), "divided by logit_scale"),
-    ("info_nce", lambda i, t, s: ce(s * i @ t.T, False), "exponentiate it. This is the mean over"),
-    ("info_nce", lambda i, t, s: -ce(s.exp() * i @ t.T), "sign is turned round"),
-    ("info_nce", lambda i, t, s: -(s.exp() * (i * t).sum(1)).mean(), "no negatives"),
-    ("info_nce", all_targets_zero, "caption 0"),
-    ("info_nce", lambda i, t, s: sum(ce((s.exp() * x).softmax(1), False)
-                                     for x in (i @ t.T, t @ i.T)) / 2, "two softmaxes"),
-    ("info_nce", lambda i, t, s: F.binary_cross_entropy_with_logits(
-        s.exp() * i @ t.T, torch.eye(len(i))), "SigLIP"),
-    ("info_nce", naive, "exp(95)"),
-    ("info_nce", lambda i, t, s: ce(s.exp() * i @ t.T).item(), "not a tensor"),
-    ("info_nce", lambda i, t, s: ce(s.exp() * i @ t.T).detach(), "cut off from its inputs"),
-    ("info_nce", lambda i, t, s: ce(math.exp(s.item()) * i @ t.T), "the temperature would stay"),
-    ("info_nce", lambda i, t, s: ce(s.exp() * i @ t.T.detach()), "the text tower"),
-    ("info_nce", lambda i, t, s: -log_shares(s.exp() * i @ t.T, 1), "one number for the whole"),
     ("recall_at_1", lambda c: recall(c)[::-1], "exchanged"),
     ("recall_at_1", lambda c: [4 * share for share in recall(c)], "counts"),
     ("recall_at_1", lambda c: [100 * share for share in recall(c)], "per cent"),
@@ -214,19 +141,27 @@ WRONG = [
     ("recall_at_1", lambda c: recall(c)[1:] * 2, "the same direction: columns"),
     ("recall_at_1", lambda c: [1 - share for share in recall(c)], "that fail"),
     ("recall_at_1", lambda c: recall(c)[0], "Return two shares"),
-    ("loss_gradient", lambda c, s: gradient(c, s) / s.exp(), "gradient by the logits"),
-    ("loss_gradient", lambda c, s: gradient(c, s) * len(c), "1/N is missing"),
-    ("loss_gradient", lambda c, s: gradient(c, s) * 2, "a half is missing"),
-    ("loss_gradient", lambda c, s: gradient(c, s) * 2 * len(c), "are missing"),
-    ("loss_gradient", lambda c, s: -gradient(c, s), "sign"),
-    ("loss_gradient", lambda c, s: s.exp() * ((s.exp() * c).softmax(1) - torch.eye(len(c)))
-     / len(c), "rows only"),
-    ("loss_gradient", lambda c, s: s.exp() * ((s.exp() * c).softmax(1) + (s.exp() * c).softmax(0))
-     / len(c) / 2, "targets are missing"),
-    ("info_nce_shared", lambda i, t, s, names: two_calls(i, t, s), "ordinary loss"),
-    ("info_nce_shared", unscaled_targets, "sum to 1"),
-    ("info_nce_shared", twins_masked, "left the denominators"),
-    ("info_nce_shared", any_of_the_name, "MIL-NCE"),
-    ("info_nce_shared", lambda i, t, s, names: shared(i, t, s.log(), names), "a logarithm"),
-    ("info_nce_shared", lambda i, t, s, names: shared(i, t, 0 * s, names), "bare cosines"),
+    ("leads", lambda c: c.diag() - c.amax(1), "in its own race"),
+    ("leads", lambda c: -leads(c), "sign is turned round"),
+    ("leads", lambda c: leads(c.T), "down the columns"),
+    ("leads", lambda c: c.diag() - (c.sum(1) - c.diag()) / (len(c) - 1), "over the mean"),
+    ("leads", zeroed, "set to 0"),
+    ("leads", second, "second-best"),
+    ("leads", lambda c: c.diag() - leads(c), "best rivals"),
+    ("leads", lambda c: leads(c).mean(), "one lead for each picture"),
+    ("recall_by_name", lambda c, numbers: recall(c), "diagonal itself"),
+    ("recall_by_name", lambda c, numbers: by_name(c, numbers)[::-1], "exchanged"),
+    ("recall_by_name", lambda c, numbers: by_name(c, numbers)[:1] * 2, "same direction: rows"),
+    ("recall_by_name", lambda c, numbers: by_name(c, numbers)[1:] * 2, "same direction: columns"),
+    ("recall_by_name", lambda c, n: [8 * share for share in by_name(c, n)], "counts"),
+    ("recall_by_name", lambda c, n: [1 - share for share in by_name(c, n)], "that fail"),
+    ("recall_by_name", lambda c, n: by_name(c, n)[0], "Return two shares"),
+    ("best_in_pieces", lambda i, t, p: pieces(i, t, p, shift=False), "within a piece"),
+    ("best_in_pieces", only_full_pieces, "never looked at"),
+    ("best_in_pieces", lambda i, t, p: (i @ t[:p].T).argmax(1), "Only the first piece"),
+    ("best_in_pieces", lambda i, t, p: pieces(i, t, p, keep=False), "overwrites"),
+    ("best_in_pieces", lambda i, t, p: pieces(i, t, p, start_at=0.0), "all cosines are negative"),
+    ("best_in_pieces", lambda i, t, p: (i @ t.T).amax(1), "best cosines"),
+    ("best_in_pieces", lambda i, t, p: (i @ t.T).max(1), "values and positions"),
+    ("best_in_pieces", lambda i, t, p: (i @ t.T).argmax(0), "(9,) was expected"),
 ]  # fmt: skip

@@ -1,34 +1,24 @@
-"""Chapter 6: similarity matrix, InfoNCE, temperature. What its build exercises look for.
+"""Chapter 6: the similarity matrix. What its build exercises look for.
 
-Right values come from `clip_lab.losses` or from sums written out in float64; beside each stands
-what the likely mistakes would give on the same input.
+Right values are sums written out in float64; beside each stands what the likely mistakes would give
+on the same input.
 """
-
-import math
-from collections.abc import Iterator
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from clip_lab.course.checks import Answer, Wrong, compare, exercise, need_gradient
 from clip_lab.course.words import ANSWERS
-from clip_lab.losses import info_nce
 
 Mistakes = list[tuple[Tensor, str]]
 
 ANSWERS["only 0.4"] = """
-    The loss never asks for a high cosine. It asks that a picture's own caption beat the other
-    captions of the batch (and the other way round), and only differences of cosines, divided by
-    the temperature, enter it. At a scale of 50 a lead of 0.1 is worth 5 in the logits: odds of
-    150 to 1. So 0.4 against 0.1 can be a fine model, and 0.99 against 0.98 a collapsed one. Look
-    at the gap, and at how often the right caption comes first.
+    CLIP never needs a high cosine. It needs a picture's own caption to stand above the other
+    captions of its row, and its own picture above the others of its column: recall asks for the
+    order alone. OpenAI's models give 0.2 to 0.35 to a match and work; a model that gives 0.99 to
+    every pair knows nothing. So 0.4 against 0.1 can be a fine model and 0.99 against 0.98 a
+    collapsed one. Look at the lead over the best wrong one, and at how often there is one.
 """
-
-OVERFLOW = (
-    "At τ = 0.01, which CLIP reaches, the result is nan or inf: exp(95) is more than float32 can "
-    "hold. Taking each row's largest logit off first changes no share, or use torch's own function."
-)
 
 
 def vectors(count: int, length: int, seed: int) -> Tensor:
@@ -131,122 +121,33 @@ def _similarity_mistakes(i: Tensor, t: Tensor) -> Mistakes:
 
 
 @exercise(
-    "probabilities",
+    "recall_at_1",
     hints=(
-        "A temperature divides. Try it on one number: is 0.3 / 0.07 larger or smaller than 0.3?",
-        "First the logits, cosine by τ; then one softmax. It needs an axis.",
-        "“Which caption fits this picture?” is asked of one row, so the softmax runs along the "
-        "row: the last axis. A tensor has a method of that name, which can't overflow.",
+        "For one picture: is its own caption the best of its row? That is yes or no; over the "
+        "batch, a share.",
+        "The position of the largest entry of each row should be 0, 1, 2, ... in that order. For "
+        "captions, do the same with the columns.",
+        "Compare an argmax along one axis with a count up to n, and take the mean of the yeses as "
+        "float; then again along the other axis. Return the pair, pictures first.",
     ),
 )
-def _probabilities(answer: Answer) -> str:
-    cosines = torch.tensor([[0.31, 0.12, -0.05, 0.2], [0.02, 0.35, 0.1, 0.1], [0.1, 0, 0.3, 0.95]])
-    extreme, tau = answer(cosines, 0.01), 0.2
-    if isinstance(extreme, Tensor) and not extreme.isfinite().all():
-        raise Wrong(OVERFLOW)
-    result = answer.tensor(cosines, tau, shape=(3, 4), means="one share for each cosine")
-    c = cosines.double()
-    powers = (c / tau).exp()
-    compare(result, powers / powers.sum(1)[:, None], _probability_mistakes(c, tau))
-    return "Each row sums to 1, and a smaller τ sharpens it."
-
-
-def _probability_mistakes(c: Tensor, tau: float) -> Mistakes:
-    logits = c / tau
-    return [
-        ((c * tau).softmax(1), "You multiplied by the temperature instead of dividing: a small τ "
-         "then flattens, where it should sharpen."),
-        (c.softmax(1), "The temperature takes no part: this is the softmax of the bare cosines."),
-        (logits.softmax(0), "Your columns sum to 1: that asks “which picture fits this caption?”. "
-         "Here each row, one picture, shares 100 % among its captions."),
-        (logits.flatten().softmax(0).view(c.shape), "The whole matrix sums to 1. Each row should: "
-         "every picture has 100 % of its own to give."),
-        (c.softmax(1) / tau, "The division by τ came after the softmax, where it only makes the "
-         "rows sum to 1/τ. Divide the cosines."),
-        (c.softmax(1) * tau, "τ came in after the softmax. Divide the cosines by it."),
-        (logits.log_softmax(1), "These are logarithms of the shares. The shares were asked for."),
-        (logits.exp(), "exp is there, but each row still has to be divided by its sum."),
-        (logits.sigmoid(), "A sigmoid looks at each pair alone; a softmax makes the captions of a "
-         "row compete."),
-        (logits, "These are the logits. They still have to become shares that sum to 1."),
+def _recall(answer: Answer) -> str:
+    cosines = torch.tensor(
+        [[0.9, 0.1, 0.2, 0.1], [0.3, 0.2, 0.8, 0.4], [0.1, 0.3, 0.7, 0.3], [0.0, 0.1, 0.2, 0.6]]
+    )  # pictures find their caption 3 times of 4, captions their picture 2 times of 4
+    result = answer(cosines)
+    if not isinstance(result, tuple | list) or len(result) != 2:
+        raise Wrong("Return two shares: pictures that find their caption, then captions that do.")
+    value = torch.tensor([float(share) for share in result], dtype=torch.float64)
+    wanted = torch.tensor([0.75, 0.5], dtype=torch.float64)
+    mistakes = [
+        (wanted.flip(0), "The two are exchanged: pictures that find their caption (rows) come "
+         "first."),
+        (4 * wanted, "These are counts; divide by the number of pairs."),
+        (100 * wanted, "These are per cent; shares between 0 and 1 were asked for."),
+        (wanted[[0, 0]], "Both are the same direction: rows. Captions look down their column."),
+        (wanted[[1, 1]], "Both are the same direction: columns. Pictures look along their row."),
+        (1 - wanted, "These are the shares that fail."),
     ]  # fmt: skip
-
-
-@exercise(
-    "info_nce",
-    hints=(
-        "Two classifications over one matrix of logits: pictures choose among captions (rows), "
-        "captions among pictures (columns). Where in the matrix are the right answers?",
-        "F.cross_entropy takes logits and, for each row, the number of the right column; it does "
-        "the softmax and the mean. For the columns, hand it the matrix turned on its side.",
-        "Row i's right answer is column i, so the targets count 0, 1, 2, ... through the batch. "
-        "The parameter is the logarithm of the scale. At the end, the mean of both directions.",
-    ),
-)
-def _info_nce(answer: Answer) -> str:
-    images = unit(vectors(5, 4, seed=5)).float().requires_grad_()
-    texts = unit(vectors(5, 4, seed=6)).float().requires_grad_()
-    scale = torch.tensor(1.3, requires_grad=True)
-    sharp = answer(images.detach(), images.detach(), torch.tensor(math.log(100)))
-    if isinstance(sharp, Tensor) and not sharp.isfinite().all():
-        raise Wrong(OVERFLOW)
-    result = answer.tensor(images, texts, scale, shape=(), means="one number for the whole batch")
-    i, t, s = (value.detach().double() for value in (images, texts, scale))
-    compare(result, info_nce(i, t, s), loss_mistakes(i @ t.T, float(s)))
-    lost = {
-        "image_vectors": "the image tower would not learn",
-        "text_vectors": "the text tower would not learn",
-        "logit_scale": "the temperature would stay where it is. Was a plain number taken out?",
-    }
-    need_gradient(result, dict(zip(lost, (images, texts, scale), strict=True)), lost)
-    return "Both directions, averaged; gradients reach both towers and the temperature."
-
-
-def loss_mistakes(cosines: Tensor, scale: float) -> Iterator[tuple[Tensor, str]]:
-    """Every mistake in the scale with every mistake in what is averaged, then some others."""
-    scales = (
-        (math.exp(scale), ""),
-        (scale, "logit_scale is a logarithm: exponentiate it. "),
-        (math.exp(-scale), "You multiplied by the temperature instead of dividing: the scale, "
-         "exp(logit_scale), is 1/τ already. "),
-        (1.0, "The scale takes no part: these logits are bare cosines. "),
-        (1 / scale, "You divided by logit_scale; multiply by its exponential. "),
-    )  # fmt: skip
-    for factor, about_scale in scales:
-        logits = factor * cosines
-        rows, columns = -logits.log_softmax(1).diagonal(), -logits.log_softmax(0).diagonal()
-        for value, text in _reductions(rows, columns):
-            yield value, (about_scale + text).strip()
-    yield from _other_losses(math.exp(scale) * cosines)
-
-
-def _reductions(rows: Tensor, columns: Tensor) -> Mistakes:
-    both = (rows.mean() + columns.mean()) / 2
-    one = "This is the mean over one direction only: "
-    return [
-        (both, ""),
-        (rows.mean(), one + "rows, where pictures choose captions. Add the columns."),
-        (columns.mean(), one + "columns, where captions choose pictures. Add the rows."),
-        (2 * both, "The two directions are added; their mean was asked for (figure 3 divides by "
-         "2)."),
-        (len(rows) * both, "The losses of the batch are summed. Take their mean, so that the loss "
-         "does not grow with the batch."),
-        (2 * len(rows) * both, "Losses are summed, over the batch and over both directions. Take "
-         "means."),
-        (-both, "The sign is turned round: this falls as the model gets worse."),
-    ]  # fmt: skip
-
-
-def _other_losses(logits: Tensor) -> Mistakes:
-    own = torch.arange(len(logits))
-    first = -(logits.log_softmax(1)[:, 0] + logits.log_softmax(0)[0]).mean() / 2
-    twice = F.cross_entropy(logits.softmax(1), own) + F.cross_entropy(logits.T.softmax(1), own)
-    yes = torch.eye(len(logits), dtype=logits.dtype)
-    return [
-        (-logits.diagonal().mean(), "There are no negatives in it: this only pulls matches "
-         "together, and making all vectors equal would please it most."),
-        (first, "Every row is told that caption 0 is its answer. Row i's answer is column i."),
-        (twice / 2, "There are two softmaxes in it: cross_entropy wants logits and does its own."),
-        (F.binary_cross_entropy_with_logits(logits, yes), "Each pair is judged alone, yes or no: "
-         "that is nearer to SigLIP's loss. Here the captions of a picture compete."),
-    ]  # fmt: skip
+    compare(value, wanted, mistakes)
+    return "Pictures to captions and captions to pictures, each by its own axis."

@@ -1,133 +1,155 @@
-"""Chapter 6, the exercises at its end: recall both ways, the gradient, and captions that repeat."""
+"""Chapter 6, the exercises at its end: leads, captions that repeat, and the matrix in pieces."""
+
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from clip_lab.course.chapters.similarity import Mistakes, unit, vectors
-from clip_lab.course.checks import Answer, Wrong, compare, exercise, need_gradient
-from clip_lab.losses import info_nce
+from clip_lab.course.checks import Answer, Wrong, compare, exercise
 
 
 @exercise(
-    "recall_at_1",
+    "leads",
     hints=(
-        "For one picture: is its own caption the best of its row? That is yes or no; over the "
-        "batch, a share.",
-        "The position of the largest entry of each row should be 0, 1, 2, ... in that order. For "
-        "captions, do the same with the columns.",
-        "Compare an argmax along one axis with a count up to n, and take the mean of the yeses as "
-        "float; then again along the other axis. Return the pair, pictures first.",
+        "For one row: its own entry, and the largest of the rest. How do you keep the own one out "
+        "of the rest?",
+        "Take the diagonal's entries out of the running by a value that never wins, then look for "
+        "the largest along the row.",
+        "A Boolean identity matrix marks the diagonal; masked_fill puts minus infinity there; "
+        "amax along the last axis gives each row's best rival. Subtract it from the diagonal.",
     ),
 )
-def _recall(answer: Answer) -> str:
+def _leads(answer: Answer) -> str:
     cosines = torch.tensor(
-        [[0.9, 0.1, 0.2, 0.1], [0.3, 0.2, 0.8, 0.4], [0.1, 0.3, 0.7, 0.3], [0.0, 0.1, 0.2, 0.6]]
-    )  # pictures find their caption 3 times of 4, captions their picture 2 times of 4
-    result = answer(cosines)
+        [[0.9, 0.1, 0.2, 0.4], [0.3, -0.2, 0.8, -0.4], [-0.6, -0.3, -0.1, -0.3], [0, 0.7, 0.2, 0.6]]
+    )
+    result = answer.tensor(cosines, shape=(4,), means="one lead for each picture")
+    c, own = cosines.double(), torch.eye(4, dtype=torch.bool)
+    rivals = torch.stack([row[~mask] for row, mask in zip(c, own, strict=True)])
+    down = torch.stack([column[~mask] for column, mask in zip(c.T, own, strict=True)])
+    match = c.diagonal()
+    mistakes = [
+        (match - c.amax(1), "The own caption takes part in its own race: a lead is then never "
+         "above 0. Leave the diagonal out of the largest."),
+        (rivals.amax(1) - match, "The sign is turned round: a lead is positive where the own "
+         "caption is first."),
+        (match - down.amax(1), "These are the leads down the columns: "
+         "pictures that compete for a caption. A row was asked for."),
+        (match - rivals.mean(1), "This is the lead over the mean of the others. Only the best of "
+         "them can take the first place."),
+        (match - (c * ~own).amax(1), "The diagonal was set to 0, which wins where all the others "
+         "are negative. Put something there that can't win."),
+        (match - rivals.amin(1), "This is the lead over the worst of the others."),
+        (match - c.topk(2, 1).values[:, 1], "The second-best of the row was taken off. Where the "
+         "own caption isn't first, that is not its rival."),
+        (rivals.amax(1), "These are the best rivals. How far above them does the own caption "
+         "stand?"),
+    ]  # fmt: skip
+    compare(result, match - rivals.amax(1), mistakes)
+    return "Positive where the own caption is first; its size is the safety."
+
+
+def shares(result: Any) -> Tensor:
+    """A pair of shares as float64, or Wrong."""
     if not isinstance(result, tuple | list) or len(result) != 2:
         raise Wrong("Return two shares: pictures that find their caption, then captions that do.")
-    value = torch.tensor([float(share) for share in result], dtype=torch.float64)
-    wanted = torch.tensor([0.75, 0.5], dtype=torch.float64)
+    return torch.tensor([float(share) for share in result], dtype=torch.float64)
+
+
+@exercise(
+    "recall_by_name",
+    hints=(
+        "The best caption of a row stands somewhere. Which name stands there, and is it the row's?",
+        "argmax along a row gives a position. Indexing the numbers with all positions at once "
+        "gives the numbers that were found.",
+        "numbers[positions] against numbers, elementwise, then the mean as float. Once with the "
+        "positions of the rows, once with those of the columns.",
+    ),
+)
+def _by_name(answer: Answer) -> str:
+    numbers = torch.tensor([4, 7, 4, 7, 4, 9, 4, 9])
+    # Of this seed: rows 6 of 8 by name, 3 on the diagonal; columns 3 and 1.
+    cosines = torch.rand(8, 8, generator=torch.Generator().manual_seed(1369))
+    value, own = shares(answer(cosines, numbers)), torch.arange(8)
+    rows, columns = cosines.argmax(1), cosines.argmax(0)
+    found = [(numbers[best] == numbers).double().mean() for best in (rows, columns)]
+    exact = [(best == own).double().mean() for best in (rows, columns)]
+    wanted = torch.stack(found)
     mistakes = [
+        (torch.stack(exact), "This asks for the diagonal itself: a twin with the same name still "
+         "counts as wrong."),
         (wanted.flip(0), "The two are exchanged: pictures that find their caption (rows) come "
          "first."),
-        (4 * wanted, "These are counts; divide by the number of pairs."),
-        (100 * wanted, "These are per cent; shares between 0 and 1 were asked for."),
         (wanted[[0, 0]], "Both are the same direction: rows. Captions look down their column."),
         (wanted[[1, 1]], "Both are the same direction: columns. Pictures look along their row."),
+        (8 * wanted, "These are counts; divide by the number of pairs."),
         (1 - wanted, "These are the shares that fail."),
+        (torch.stack([(best == numbers).double().mean() for best in (rows, columns)]), "Positions "
+         "were compared with names' numbers. Look up which number stands at the position."),
     ]  # fmt: skip
     compare(value, wanted, mistakes)
-    return "Pictures to captions and captions to pictures, each by its own axis."
+    return "A twin's caption says the same, so it is right."
 
 
 @exercise(
-    "loss_gradient",
+    "best_in_pieces",
     hints=(
-        "For one row of a softmax cross-entropy, the gradient by the logits is share minus target.",
-        "The rows give one such matrix, the columns another; the target is the identity for both. "
-        "Each mean over N examples brings a 1/N, the mean of the directions a half.",
-        "That was by the logits. A logit is the scale times a cosine, so one more factor is due.",
+        "Whoever looks for the tallest of a long queue need not see it all at once. What must be "
+        "remembered from one group to the next?",
+        "For each picture, the best cosine so far and where it stood. A piece gives its own best: "
+        "replace where it is better. The last piece may be shorter.",
+        "A position within a piece needs the piece's start added. `max` along the last axis gives "
+        "values and positions; torch.where chooses between old and new, picture by picture.",
     ),
 )
-def _gradient(answer: Answer) -> str:
-    cosines = torch.einsum("id,jd->ij", unit(vectors(4, 3, 7)), unit(vectors(4, 3, 8))).float()
-    log_scale = torch.tensor(1.1)
-    result = answer.tensor(cosines, log_scale, shape=(4, 4), means="one slope for each cosine")
-    c, s, eye = cosines.double().requires_grad_(), log_scale.double(), torch.eye(4).double()
-    # With the identity as text vectors, the pictures' vectors are the cosines themselves.
-    (wanted,) = torch.autograd.grad(info_nce(c, eye, s), c)
-    logits, size, scale = s.exp() * c.detach(), len(c), float(s.exp())
-    rows, columns = logits.softmax(1), logits.softmax(0)
-    mistakes = [
-        (wanted / scale, "This is the gradient by the logits. By the cosines, the chain rule "
-         "brings the scale as a factor."),
-        (wanted * size, "Each direction is a mean over the batch: its 1/N is missing."),
-        (wanted * 2, "The two directions are averaged: a half is missing."),
-        (wanted * 2 * size, "1/N of the batch and 1/2 of the directions are missing."),
-        (-wanted, "The sign is turned round: a larger share of a wrong caption makes the loss "
-         "larger."),
-        (scale * (rows - eye) / size, "These are the rows only: captions choose pictures too."),
-        (scale * (columns - eye) / size, "These are the columns only: pictures choose captions "
-         "too."),
-        (scale * (rows + columns) / (2 * size), "The targets are missing: at a match, the share "
-         "that it should have (1) comes off."),
+def _in_pieces(answer: Answer) -> str:
+    images, texts = unit(vectors(9, 4, seed=11)).float(), unit(vectors(11, 4, seed=12)).float()
+    seen = texts @ images.T  # (captions, pictures)
+    result = answer(images, texts, 4)
+    if isinstance(result, tuple):
+        raise Wrong("A pair came back, values and positions: return the positions alone.")
+    result = _positions(result, 9)
+    compare(result, seen.argmax(0).double(), _piece_mistakes(seen, 4))
+    for piece in (1, 11, 100):
+        again = _positions(answer(images, texts, piece), 9)
+        if not torch.equal(again, seen.argmax(0).double()):
+            raise Wrong(f"With 4 captions at a time it is right, with {piece} it isn't.")
+    below = unit(torch.rand(5, 3, generator=torch.Generator().manual_seed(4)) + 0.1).float()
+    far = _positions(answer(below, -below, 2), 5)
+    if not torch.equal(far, (-below @ below.T).argmax(0).double()):
+        raise Wrong("Where all cosines are negative the answer is off: the best so far must start "
+                    "below anything that can come, and 0 isn't.")  # fmt: skip
+    return "The same captions as from the whole matrix, whatever the piece."
+
+
+def _positions(result: Any, count: int) -> Tensor:
+    try:
+        values = torch.as_tensor(result).double()
+    except (TypeError, ValueError, RuntimeError):
+        raise Wrong("One row number for each picture was expected.") from None
+    if tuple(values.shape) != (count,):
+        raise Wrong(f"The shape is {tuple(values.shape)}; ({count},) was expected: one row number "
+                    "for each picture.")  # fmt: skip
+    return values
+
+
+def _piece_mistakes(seen: Tensor, piece: int) -> Mistakes:
+    parts = list(seen.split(piece))
+    values = torch.stack([part.amax(0) for part in parts])
+    places = torch.stack([part.argmax(0) for part in parts])
+    winner = values.argmax(0)
+    within = places.gather(0, winner[None])[0]
+    full = seen[: len(seen) // piece * piece]
+    last = places[-1] + piece * (len(parts) - 1)
+    found = [
+        (within, "These are positions within a piece. Add where the piece starts."),
+        (full.argmax(0), "The last captions, which don't fill a piece, were never looked at."),
+        (places[0], "Only the first piece was looked at."),
+        (last, "Each piece overwrites the one before, so the last one wins. Replace only where the "
+         "new cosine is better."),
+        (seen.argmin(0), "These are the worst captions."),
+        (seen.amax(0), "These are the best cosines. Where they stand was asked."),
+        (winner, "These are the numbers of the pieces. Which row within them?"),
     ]  # fmt: skip
-    compare(result, wanted, mistakes)
-    return "Share minus target, both ways: every confusion pushes as hard as it is large."
-
-
-@exercise(
-    "info_nce_shared",
-    hints=(
-        "Which entries of the matrix are matches now? Those whose names agree, not the diagonal "
-        "only.",
-        "A comparison of the names as a column with the names as a row gives a matrix of yes and "
-        "no. F.cross_entropy also takes shares as targets, if each row sums to 1.",
-        "Turn yes and no into 1 and 0 and divide each row by its sum: these are the targets of the "
-        "rows, and, since agreeing works both ways, of the columns. The rest is as before.",
-    ),
-)
-def _shared(answer: Answer) -> str:
-    images = unit(vectors(6, 4, seed=9)).float().requires_grad_()
-    texts = unit(vectors(6, 4, seed=10)).float().requires_grad_()
-    scale, names = torch.tensor(1.2, requires_grad=True), torch.tensor([3, 7, 3, 1, 7, 3])
-    result = answer.tensor(images, texts, scale, names, shape=(), means="one number for the batch")
-    i, t, s = (value.detach().double() for value in (images, texts, scale))
-    logits, same = s.exp() * i @ t.T, torch.eq(*torch.meshgrid(names, names, indexing="ij"))
-    compare(result, _soft_loss(logits, same / same.sum(1)), _shared_mistakes(i, t, s, same))
-    lost = {"image_vectors": "the image tower would not learn",
-            "text_vectors": "the text tower would not learn",
-            "logit_scale": "the temperature would stay where it is"}  # fmt: skip
-    need_gradient(result, dict(zip(lost, (images, texts, scale), strict=True)), lost)
-    return "Every caption of the same name gets an equal share, both ways."
-
-
-def _soft_loss(logits: Tensor, targets: Tensor) -> Tensor:
-    """Mean over both directions of -Σ target · log share. `targets` must be symmetric."""
-    rows = -(targets * logits.log_softmax(1)).sum(1).mean()
-    columns = -(targets * logits.log_softmax(0)).sum(0).mean()
-    return rows / 2 + columns / 2
-
-
-def _shared_mistakes(i: Tensor, t: Tensor, s: Tensor, same: Tensor) -> Mistakes:
-    logits, targets = s.exp() * i @ t.T, same / same.sum(1)
-    twins = same & ~torch.eye(len(same), dtype=torch.bool)
-    without = logits.masked_fill(twins, -1e9)  # not -inf, which 0 would turn into nan
-    any_of_them = [(logits.softmax(d) * same).sum(d).log().mean() for d in (0, 1)]
-    return [
-        (info_nce(i, t, s), "This is the ordinary loss: captions of the same name still count as "
-         "wrong answers for each other."),
-        (_soft_loss(logits, same.double()), "A row with three matches has targets 1, 1, 1. Targets "
-         "are shares: they sum to 1."),
-        (_soft_loss(without, torch.eye(len(same)).double()), "Twins left the denominators: they "
-         "are not pushed away, but not pulled in either. Give them equal shares of the target."),
-        (-sum(any_of_them, torch.tensor(0.0)) / 2, "This asks that *some* caption of the name "
-         "wins (MIL-NCE does). Here each of them should get an equal share."),
-        (-(targets * logits.log_softmax(1)).sum(1).mean(), "This is the mean over one direction "
-         "only: rows. Add the columns."),
-        (-(targets * logits.log_softmax(0)).sum(0).mean(), "This is the mean over one direction "
-         "only: columns. Add the rows."),
-        (_soft_loss((i @ t.T) * s, targets), "logit_scale is a logarithm: exponentiate it."),
-        (_soft_loss(i @ t.T, targets), "The scale takes no part: these logits are bare cosines."),
-    ]  # fmt: skip
+    return [(mistaken.double(), text) for mistaken, text in found]
