@@ -158,7 +158,7 @@ def test_a_flood_of_jobs_leaves_the_page_answering(
 
 
 def test_what_visitors_sent_is_kept_of_a_hundred_at_most(client: Hostile) -> None:
-    assert theme.launch_options()["state_session_capacity"] == 100
+    assert theme.launch_options()["state_session_capacity"] <= 100
 
 
 # -- whose request it is --------------------------------------------------------------------------
