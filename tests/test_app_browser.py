@@ -82,6 +82,13 @@ def test_sample_shows_three_columns(desk: Desk) -> None:
     assert shares == pytest.approx([100 * p / sum(powers) for p in powers], abs=0.2)
 
 
+def test_another_picture_clears_what_was_looked_at_more_closely(desk: Desk) -> None:
+    desk.page.get_by_role("button", name="Each template").click()
+    desk.page.locator("#templates .lab-panel").wait_for()
+    click_sample(desk, "zebra")
+    desk.page.locator("#templates .lab-panel").wait_for(state="hidden")
+
+
 def test_temperature_answers_in_the_browser_alone(desk: Desk) -> None:
     cosines, shares = desk.column("cosine"), desk.column("share")
     desk.page.wait_for_load_state("networkidle")
