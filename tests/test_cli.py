@@ -220,7 +220,8 @@ def test_lab_copies_notebooks_and_never_overwrites(capsys, tmp_path, monkeypatch
 
     started = []
 
-    def start(command: list[str], check: bool) -> SimpleNamespace:
+    def start(command: list[str], env: dict[str, str], check: bool) -> SimpleNamespace:
+        assert "course/jupyter" in env["JUPYTER_CONFIG_PATH"]
         started.append(command)
         return SimpleNamespace(returncode=0)
 
