@@ -185,7 +185,8 @@ def test_seeds_side_by_side_measure_the_same_as_one_after_the_other(tmp_path, mo
 
 
 SLOW = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
 sys.path.insert(0, "tests")
 import test_experiments as t
 from clip_lab.experiments import runner
