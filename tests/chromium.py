@@ -47,3 +47,16 @@ def visit(browser: Any, file: Path, width: int = 1280, **options: Any) -> Iterat
         page.close()
     assert [url for url in fetched if not url.startswith(INSIDE)] == []
     assert complaints == []
+
+
+def grave_faults(page: Any) -> list[tuple[str, str, str]]:
+    """What axe-core finds serious or critical: its rule, the place, what to do about it."""
+    import pytest
+
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="extra 'dev'")
+    return [
+        (fault["id"], node["html"][:160], node["failureSummary"][:200])
+        for fault in axe.Axe().run(page).response["violations"]
+        if fault["impact"] in ("serious", "critical")
+        for node in fault["nodes"]
+    ]

@@ -8,13 +8,12 @@ pytest.importorskip("gradio", reason="the app needs the extra 'apps'")
 pytest.importorskip("axe_playwright_python", reason="needs axe-playwright-python (extra 'dev')")
 
 from app_server import Visit, served, tiny_encoder
-from axe_playwright_python.sync_playwright import Axe
+from chromium import grave_faults
 from playwright.sync_api import Browser
 
 from apps.lab import APPS
 
 pytestmark = pytest.mark.browser
-GRAVE = ("serious", "critical")
 
 
 @pytest.fixture(scope="module")
@@ -31,12 +30,5 @@ def test_no_serious_fault(browser: Browser, address: str, tab: str, scheme: str)
     visit.page.wait_for_selector(f"button[role=tab][aria-selected=true] >> text={tab}")
     visit.page.wait_for_timeout(1500)  # for what moves in
     visit.page.wait_for_function("!document.querySelector('.pending')")
-    found = Axe().run(visit.page).response["violations"]
-    grave = [
-        (fault["id"], node["html"][:160], node["failureSummary"][:200])
-        for fault in found
-        if fault["impact"] in GRAVE
-        for node in fault["nodes"][:3]
-    ]
-    assert grave == []
+    assert grave_faults(visit.page) == []
     visit.close()

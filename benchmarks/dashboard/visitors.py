@@ -1,7 +1,6 @@
 """A visitor without a browser, who asks the server what the page would, the way the page does.
 
-For work: POST gradio_api/queue/join, then the stream of gradio_api/queue/data until the answer is
-there. For what needs no queue: POST gradio_api/run/NAME.
+POST gradio_api/queue/join, then the stream of gradio_api/queue/data until the answer is there.
 """
 
 import json
@@ -37,14 +36,6 @@ class Visitor:
         call = self.calls[name]
         return {"data": data, "fn_index": call["id"], "session_hash": self.session,
                 "trigger_id": call["targets"][0][0], "event_data": None}  # fmt: skip
-
-    async def quick(self, name: str, *data: Any) -> list[Any]:
-        """The outputs of a listener that stands beside the queue."""
-        answer = await self.client.post(
-            f"/gradio_api/run/{name}", json=self._body(name, list(data))
-        )
-        answer.raise_for_status()
-        return answer.json()["data"]
 
     async def ask(self, name: str, changed: Mapping[int, Any] | None = None) -> list[Any]:
         """The outputs of a queued listener; inputs as the page opens, but for those `changed`.

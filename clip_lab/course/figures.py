@@ -56,6 +56,7 @@ def export(number: str, folder: Path) -> list[Path]:
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Write a chapter's figures and name the files; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m clip_lab.course.figures")
     parser.add_argument("chapter", help="its number")
     parser.add_argument("folder", type=Path, help="where the files go")
