@@ -50,6 +50,24 @@ function walk(cells) {
   })));
 }
 
+/** The rows of pictures against captions: a picture, then a cell for each. `onFocus(i, j)` is told. */
+function fillMatrix(table, captions, pictures, onFocus) {
+  const heading = (text) => make("th", { scope: "col", title: text }, make("span", {}, text));
+  table.tHead.rows[0].append(...captions.map(heading));
+  const cells = captions.map(() => captions.map(() => make("td", { tabIndex: -1 })));
+  cells.forEach((row, i) => {
+    const image = make("img", { src: pictures[i], alt: `picture of: ${captions[i]}` });
+    table.tBodies[0].append(make("tr", {}, make("th", { scope: "row" }, image), ...row));
+    row.forEach((cell, j) => {
+      cell.classList.toggle("cl-match", i === j);
+      cell.addEventListener("pointerenter", () => onFocus(i, j));
+      cell.addEventListener("focus", () => onFocus(i, j));
+    });
+  });
+  walk(cells);
+  return cells;
+}
+
 /** anywidget's `render`. `build(model, el, put)` fills `el` and returns the function that brings it
  * up to the model's state, called whenever one of `moved` changes; when one of `given` does, all is
  * built anew. */

@@ -76,24 +76,6 @@ const LOOK = {
   pictures: (value) => [percent(value), value],
 };
 
-/** The rows of the matrix: a picture, then a cell for each caption. `onFocus(i, j)` is told. */
-function fillGrid(table, captions, pictures, onFocus) {
-  const heading = (text) => make("th", { scope: "col", title: text }, make("span", {}, text));
-  table.tHead.rows[0].append(...captions.map(heading));
-  const cells = captions.map(() => captions.map(() => make("td", { tabIndex: -1 })));
-  cells.forEach((row, i) => {
-    const image = make("img", { src: pictures[i], alt: `picture of: ${captions[i]}` });
-    table.tBodies[0].append(make("tr", {}, make("th", { scope: "row" }, image), ...row));
-    row.forEach((cell, j) => {
-      cell.classList.toggle("clm-match", i === j);
-      cell.addEventListener("pointerenter", () => onFocus(i, j));
-      cell.addEventListener("focus", () => onFocus(i, j));
-    });
-  });
-  walk(cells);
-  return cells;
-}
-
 function paintGrid(cells, view, matrix, [row, column]) {
   cells.forEach((line, i) => line.forEach((cell, j) => {
     const here = i === row && j === column;
@@ -187,7 +169,7 @@ function build(model, el, put) {
   const setControls = connect(find, model, put);
   const moveDot = drawCurve(find("svg"), cosines);
   const onFocus = (i, j) => { focus = [i, j]; update(); };
-  const cells = fillGrid(find("[role=grid]"), captions, model.get("pictures"), onFocus);
+  const cells = fillMatrix(find("[role=grid]"), captions, model.get("pictures"), onFocus);
   const update = () => {
     const [tau, view] = [model.get("tau"), model.get("show")];
     const all = quantities(cosines, tau);

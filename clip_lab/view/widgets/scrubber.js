@@ -91,24 +91,6 @@ function addPlot(box, name, points, last, chance) {
   };
 }
 
-/** The rows of the matrix: a picture, then a cell for each caption. `onFocus(i, j)` is told. */
-function fillGrid(table, captions, pictures, onFocus) {
-  const heading = (text) => make("th", { scope: "col", title: text }, make("span", {}, text));
-  table.tHead.rows[0].append(...captions.map(heading));
-  const cells = captions.map(() => captions.map(() => make("td", { tabIndex: -1 })));
-  cells.forEach((row, i) => {
-    const image = make("img", { src: pictures[i], alt: `picture of: ${captions[i]}` });
-    table.tBodies[0].append(make("tr", {}, make("th", { scope: "row" }, image), ...row));
-    row.forEach((cell, j) => {
-      cell.classList.toggle("clt-match", i === j);
-      cell.addEventListener("pointerenter", () => onFocus(i, j));
-      cell.addEventListener("focus", () => onFocus(i, j));
-    });
-  });
-  walk(cells);
-  return cells;
-}
-
 function paintGrid(cells, values, view, [row, column]) {
   cells.forEach((line, i) => line.forEach((cell, j) => {
     const value = values[i][j];
@@ -183,7 +165,7 @@ function build(model, el, put) {
   const marks = Object.keys(PLOTS).map((name) =>
     addPlot(find(".clt-plots"), name, curves[name], steps.at(-1), model.get("chance")));
   const onFocus = (i, j) => { focus = [i, j]; update(); };
-  const cells = fillGrid(find("[role=grid]"), captions, model.get("pictures"), onFocus);
+  const cells = fillMatrix(find("[role=grid]"), captions, model.get("pictures"), onFocus);
   fillDigest(find(".cl-digest"), steps, cosines, curves);
   find(".clt-axis").textContent = `Across: steps 0 to ${whole(steps.at(-1))}, logarithmic.` +
     (model.get("chance") ? " Dashed: chance." : "");
