@@ -49,6 +49,17 @@ def visit(browser: Any, file: Path, width: int = 1280, **options: Any) -> Iterat
     assert complaints == []
 
 
+def widget_page(folder: Path, *widgets: Any) -> Path:
+    """A page of widgets as the book shows them, without a kernel, in `folder`."""
+    from clip_lab.view.widgets.base import static_html
+
+    head = '<!doctype html><html lang="en"><meta charset="utf-8"><title>Widgets</title>'
+    body = "".join(static_html(widget) for widget in widgets)
+    page = f"{head}<body><main><h1>Widgets</h1>{body}</main></body></html>"
+    (folder / "page.html").write_text(page, encoding="utf-8")
+    return folder / "page.html"
+
+
 def grave_faults(page: Any) -> list[tuple[str, str, str]]:
     """What axe-core finds serious or critical: its rule, the place, what to do about it."""
     import pytest

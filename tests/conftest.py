@@ -1,6 +1,7 @@
 """Shared by all tests: shapes checked at run time, one thread, a tiny model."""
 
 import os
+from typing import Any
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
@@ -97,6 +98,14 @@ def browser():
         pytest.skip(MISSING)
     with open_browser() as chromium:
         yield chromium
+
+
+@pytest.fixture(scope="module")
+def ran(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """The names at the end of the chapter that the module calls `CHAPTER`, run from the top."""
+    from course_run import run_through
+
+    return run_through(request.module.CHAPTER)
 
 
 @pytest.fixture(scope="module")

@@ -27,6 +27,11 @@ def cells(path: Path, kind: str) -> list[str]:
     return [cell.source for cell in found if cell.cell_type == kind]
 
 
+def prose(path: Path) -> str:
+    """All that a chapter says in words, on one line."""
+    return " ".join(" ".join(cells(path, "markdown")).split())
+
+
 @cache
 def run_through(path: Path) -> dict[str, Any]:
     """The chapter's names at its end; under "stopped" what each empty gap said, under "seconds"

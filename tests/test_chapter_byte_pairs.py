@@ -9,8 +9,8 @@ import torch
 pytest.importorskip("jupytext", reason="the course needs the extra 'notebooks'")
 pytest.importorskip("anywidget", reason="widgets need the extra 'notebooks'")
 
-from chromium import grave_faults, visit
-from course_run import chapter, run_through
+from chromium import grave_faults, visit, widget_page
+from course_run import chapter
 
 from clip_lab.errors import LabError
 from clip_lab.pretrained.tokenizer_files import openai_tokenizer
@@ -21,11 +21,6 @@ from clip_lab.view.widgets.merges import MergesWidget
 CHAPTER = chapter("byte_pair_encoding")
 CORPUS = ["low"] * 5 + ["lower"] * 2 + ["newest"] * 6 + ["widest"] * 3 + ["红色", "红心"] * 4
 LEARNED = Tokenizer.train(CORPUS, vocab_size=560, context_length=12)
-
-
-@pytest.fixture(scope="module")
-def ran():
-    return run_through(CHAPTER)
 
 
 # What the chapter says, and what it builds
@@ -182,12 +177,9 @@ MANY = [
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory):
-    path = tmp_path_factory.mktemp("merges") / "page.html"
-    head = '<!doctype html><html lang="en"><meta charset="utf-8"><title>t</title>'
-    first = static_html(MergesWidget(LEARNED, "lowest", examples=["newest low", "红色"]))
-    second = static_html(MergesWidget(Tokenizer(openai_tokenizer().merges[:3000]), "abc"))
-    path.write_text(f"{head}<body><main>{first}{second}</main></body></html>", encoding="utf-8")
-    return path
+    first = MergesWidget(LEARNED, "lowest", examples=["newest low", "红色"])
+    second = MergesWidget(Tokenizer(openai_tokenizer().merges[:3000]), "abc")
+    return widget_page(tmp_path_factory.mktemp("merges"), first, second)
 
 
 def ids_shown(page, nth: int = 0) -> list[int]:

@@ -11,8 +11,8 @@ from torch.nn import functional as F
 pytest.importorskip("jupytext", reason="the course needs the extra 'notebooks'")
 pytest.importorskip("anywidget", reason="the course needs the extra 'notebooks'")
 
-from chromium import grave_faults, visit
-from course_run import cells, chapter, run_through
+from chromium import grave_faults, visit, widget_page
+from course_run import chapter, prose
 
 from clip_lab import maps
 from clip_lab.data.emoji_table import emoji_table
@@ -20,24 +20,12 @@ from clip_lab.errors import LabError
 from clip_lab.evaluation.retrieval import ranks_of_best
 from clip_lab.experiments.registry import experiment
 from clip_lab.experiments.report import results
-from clip_lab.pretrained import names as built_in
 from clip_lab.view.chapters import embedding_space as figures
 from clip_lab.view.figures import describe
 from clip_lab.view.widgets import static_html
 from clip_lab.view.widgets.map import MapWidget
 
 CHAPTER = chapter("12_embedding_space")
-
-
-@pytest.fixture(scope="module")
-def ran():
-    if not {"emoji", "shapes"} <= set(built_in()):
-        pytest.skip("the chapter needs the built-in models 'emoji' and 'shapes'")
-    return run_through(CHAPTER)
-
-
-def text() -> str:
-    return " ".join(" ".join(cells(CHAPTER, "markdown")).split())
 
 
 def recall_at_1(ran, scores) -> float:
@@ -121,7 +109,7 @@ def test_umap_keeps_several_times_as_many_neighbours_and_most_are_false(ran):
 def test_beyond_the_neighbours_umaps_distances_say_next_to_nothing(ran):
     assert abs(ran["far"]["UMAP"]) < 0.15 < ran["far"]["PCA"] - 0.1
     pairs = len(ran["in_space"])
-    assert f"{pairs:,} pairs" in text()
+    assert f"{pairs:,} pairs" in prose(CHAPTER)
     on_map, true = ran["by_map"]["UMAP"]
     tenths = [some.median() for some in true[on_map.argsort()].tensor_split(10)]
     assert tenths[2] - tenths[0] > 2 * (tenths[9] - tenths[3])  # "all but flat"
@@ -280,11 +268,7 @@ def test_names_can_not_end_the_script_they_stand_in():
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory):
-    path = tmp_path_factory.mktemp("widget") / "page.html"
-    head = '<!doctype html><html lang="en"><meta charset="utf-8"><title>t</title>'
-    two = static_html(widget()) + static_html(widget(chosen=5))
-    path.write_text(f"{head}<body><main>{two}</main></body></html>", encoding="utf-8")
-    return path
+    return widget_page(tmp_path_factory.mktemp("widget"), widget(), widget(chosen=5))
 
 
 def shifted(share: float) -> np.ndarray:

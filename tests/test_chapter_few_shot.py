@@ -9,29 +9,17 @@ import torch
 pytest.importorskip("jupytext", reason="the course needs the extra 'notebooks'")
 pytest.importorskip("sklearn", reason="the probes need the extra 'evaluation'")
 
-from course_run import cells, chapter, run_through
+from course_run import chapter, prose
 
 from clip_lab.evaluation.few_shot import shots_to_match
 from clip_lab.evaluation.linear_probe import Trial, best, fit, labelled, sweep
 from clip_lab.experiments.registry import experiment
 from clip_lab.experiments.report import results
-from clip_lab.pretrained import names as built_in
 from clip_lab.training.prompt_learning import ConditionalPrompts, LearnedPrompts
 from clip_lab.view.chapters import few_shot as figures
 from clip_lab.view.figures import describe
 
 CHAPTER = chapter("11_few_shot")
-
-
-@pytest.fixture(scope="module")
-def ran():
-    if "emoji" not in built_in():
-        pytest.skip("the chapter needs the built-in model 'emoji', whose weights are not here")
-    return run_through(CHAPTER)
-
-
-def text() -> str:
-    return " ".join(" ".join(cells(CHAPTER, "markdown")).split())
 
 
 # What the chapter says of its measurements
@@ -75,7 +63,7 @@ def test_one_picture_makes_the_learned_prompt_worse_and_sixteen_make_it_better(r
     assert max(coop[1], coop[4]) < written < coop[16] - 0.04
     assert ran["opening"].numel() == 960
     assert ran["weights"].numel() + ran["bias"].numel() == 2056
-    assert "960 learned numbers beside the probe's 2,056" in text()
+    assert "960 learned numbers beside the probe's 2,056" in prose(CHAPTER)
 
 
 def test_what_was_learnt_is_no_words(ran):
@@ -188,5 +176,5 @@ def test_figures_say_what_they_show():
 def test_it_cites_what_it_runs():
     for source in ("Tip-Adapter/issues/11", "Tip-Adapter/issues/4", "CLIP/issues/128",
                    "CLIP_benchmark/issues/125"):  # fmt: skip
-        assert source in text()
-    assert re.search(r"chapters 9 and 10", text())
+        assert source in prose(CHAPTER)
+    assert re.search(r"chapters 9 and 10", prose(CHAPTER))

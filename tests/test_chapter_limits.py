@@ -10,8 +10,8 @@ import torch
 pytest.importorskip("jupytext", reason="the course needs the extra 'notebooks'")
 pytest.importorskip("anywidget", reason="the course needs the extra 'notebooks'")
 
-from chromium import grave_faults, visit
-from course_run import cells, chapter, run_through
+from chromium import grave_faults, visit, widget_page
+from course_run import chapter, prose
 
 import clip_lab
 from clip_lab.course.scene_builder import START, claims, scene_builder, stages
@@ -20,7 +20,6 @@ from clip_lab.data.shape_drawing import draw
 from clip_lab.errors import LabError
 from clip_lab.experiments import scene_tests
 from clip_lab.experiments.report import results
-from clip_lab.pretrained import names as built_in
 from clip_lab.view.chapters import limits as figures
 from clip_lab.view.notebook_figures import describe
 from clip_lab.view.widgets import static_html
@@ -28,17 +27,6 @@ from clip_lab.view.widgets.scene import BuiltScene, SceneWidget, Statement
 
 CHAPTER = chapter("13_limits")
 NEEDED = {"emoji", "shapes"}
-
-
-@pytest.fixture(scope="module")
-def ran():
-    if not set(built_in()) >= NEEDED:
-        pytest.skip("the chapter needs the built-in models 'emoji' and 'shapes'")
-    return run_through(CHAPTER)
-
-
-def text() -> str:
-    return " ".join(" ".join(cells(CHAPTER, "markdown")).split())
 
 
 # -- what the chapter says of its measurements ----------------------------------------------------
@@ -172,7 +160,7 @@ def test_sources_are_linked():
         "vision-language-models-are-bows/issues/33", "2306.14610", "2210.01936", "2204.03162",
         "multimodal-neurons",
     ):  # fmt: skip
-        assert source in text()
+        assert source in prose(CHAPTER)
 
 
 def test_the_ceiling_of_sugarcrepes_swap_sets(ran):
@@ -312,18 +300,12 @@ def test_what_is_true_is_true_and_false_captions_differ_in_one_thing():
 
 @pytest.fixture(scope="module")
 def builder() -> SceneWidget:
-    if "shapes" not in built_in():
-        pytest.skip("needs the built-in model 'shapes'")
     return scene_builder(clip_lab.load("shapes"))
 
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory, builder) -> Path:
-    path = tmp_path_factory.mktemp("scene") / "page.html"
-    head = '<!doctype html><html lang="en"><meta charset="utf-8"><title>t</title>'
-    body = f"<h1>t</h1>{static_html(builder)}{static_html(small())}"
-    path.write_text(f"{head}<body><main>{body}</main></body></html>", encoding="utf-8")
-    return path
+    return widget_page(tmp_path_factory.mktemp("scene"), builder, small())
 
 
 def choose(page, title: str, value: str) -> None:

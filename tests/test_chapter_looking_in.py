@@ -9,30 +9,18 @@ import torch
 pytest.importorskip("jupytext", reason="the course needs the extra 'notebooks'")
 pytest.importorskip("anywidget", reason="the course needs the extra 'notebooks'")
 
-from chromium import grave_faults, visit
-from course_run import cells, chapter, run_through
+from chromium import grave_faults, visit, widget_page
+from course_run import chapter, prose
 
 from clip_lab.errors import LabError
 from clip_lab.interpret import localisation, occlusion
 from clip_lab.interpret.heat_maps import raw_similarity
-from clip_lab.pretrained import names as built_in
 from clip_lab.view.chapters import looking_in as figures
 from clip_lab.view.notebook_figures import describe
 from clip_lab.view.widgets import static_html
 from clip_lab.view.widgets.heat import MOST, HeatWidget
 
 CHAPTER = chapter("16_heat_maps")
-
-
-@pytest.fixture(scope="module")
-def ran():
-    if not {"emoji", "shapes"} <= set(built_in()):
-        pytest.skip("the chapter needs the built-in models, whose weights are not here")
-    return run_through(CHAPTER)
-
-
-def text() -> str:
-    return " ".join(" ".join(cells(CHAPTER, "markdown")).split())
 
 
 # What the chapter says of its measurements
@@ -119,7 +107,7 @@ def test_sources_are_linked():
     for source in ("VLM-Visualizer/issues/1", "keras-vis/issues/178", "CLIP_Surgery/issues/13",
                    "2304.05653", "1810.03292", "1608.00507", "1311.2901", "2103.15679",
                    "2211.01335", "1806.07421", "2204.06125"):  # fmt: skip
-        assert source in text()
+        assert source in prose(CHAPTER)
 
 
 # What is built, against the lab's own
@@ -244,11 +232,9 @@ def test_prompts_can_not_end_the_script_they_stand_in():
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("widget") / "page.html"
-    head = '<!doctype html><html lang="en"><meta charset="utf-8"><title>t</title>'
-    two = static_html(widget(ask=lambda prompt: grids())) + static_html(widget())
-    path.write_text(f"{head}<body><main>{two}</main></body></html>", encoding="utf-8")
-    return path
+    return widget_page(
+        tmp_path_factory.mktemp("widget"), widget(ask=lambda prompt: grids()), widget()
+    )
 
 
 def number(shown: str) -> float:

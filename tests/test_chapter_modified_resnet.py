@@ -7,8 +7,8 @@ import torch
 pytest.importorskip("jupytext", reason="the course needs the extra 'notebooks'")
 pytest.importorskip("anywidget", reason="widgets need the extra 'notebooks'")
 
-from chromium import grave_faults, visit
-from course_run import chapter, run_through
+from chromium import grave_faults, visit, widget_page
+from course_run import chapter
 
 from clip_lab.errors import LabError
 from clip_lab.interpret.attention import pool_attention
@@ -19,6 +19,7 @@ from clip_lab.view.widgets.pooling import PoolingWidget
 
 # -- the widget: what Python hands over ---------------------------------------------------------
 
+CHAPTER = chapter("modified_resnet")
 NAMES = ["cat", "</script><b>bold</b>"]
 SIDE, HEADS = 3, 5
 
@@ -84,11 +85,8 @@ def test_names_can_not_end_the_script_they_stand_in():
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory):
-    path = tmp_path_factory.mktemp("pooling") / "page.html"
-    head = '<!doctype html><html lang="en"><meta charset="utf-8"><title>Pooling</title>'
-    parts = f"{static_html(widget())}{static_html(widget(picture=1, head=2, place=4))}"
-    path.write_text(f"{head}<body><main><h1>Pooling</h1>{parts}</main></body></html>", "utf-8")
-    return path
+    second = widget(picture=1, head=2, place=4)
+    return widget_page(tmp_path_factory.mktemp("pooling"), widget(), second)
 
 
 def cells(page, nth: int = 0) -> np.ndarray:
@@ -187,79 +185,74 @@ def test_it_fits_a_phone(browser, file):
 # -- the chapter ----------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def names():
-    return run_through(chapter("modified_resnet"))
-
-
-def test_a_stride_aliases_and_a_blur_mends_part_of_it(names):
-    assert names["change"]["every second"] == 1
-    assert names["change"]["means of four"] == 0
-    jumping, blurred = names["misses"]["jumping"], names["misses"]["blurred"]
+def test_a_stride_aliases_and_a_blur_mends_part_of_it(ran):
+    assert ran["change"]["every second"] == 1
+    assert ran["change"]["means of four"] == 0
+    jumping, blurred = ran["misses"]["jumping"], ran["misses"]["blurred"]
     assert max(jumping[::2] + blurred[::2]) < 1e-5  # an even shift moves the map, and no more
     assert all(0.17 < miss < 0.23 for miss in jumping[1::2])  # "a fifth"
     assert all(0.10 < miss < 0.14 for miss in blurred[1::2])  # "some 12 %"
-    assert 0.97 < min(names["cosines"]) < 0.995
+    assert 0.97 < min(ran["cosines"]) < 0.995
 
 
-def test_the_tower_of_the_learners_own_parts_is_the_labs(names):
-    theirs, yours = names["theirs"], names["places_of"](names["tower"], names["pixels"])
+def test_the_tower_of_the_learners_own_parts_is_the_labs(ran):
+    theirs, yours = ran["theirs"], ran["places_of"](ran["tower"], ran["pixels"])
     assert torch.allclose(yours, theirs, atol=1e-5)
-    assert torch.allclose(names["yours"], names["vectors"], atol=1e-6)
-    encoder, few = names["encoder"], list(names["emoji"].pictures[names["some"][:4]])
+    assert torch.allclose(ran["yours"], ran["vectors"], atol=1e-6)
+    encoder, few = ran["encoder"], list(ran["emoji"].pictures[ran["some"][:4]])
     prepared = torch.stack([encoder.preprocess(picture) for picture in few])
-    places = names["places_of"](names["tower"], prepared)
-    tokens = names["tokens_of"](places, names["pool"].positional_embedding)
-    shares = names["pool_weights"](tokens, names["pool"])[:, :, 1:].unflatten(2, (2, 2))
+    places = ran["places_of"](ran["tower"], prepared)
+    tokens = ran["tokens_of"](places, ran["pool"].positional_embedding)
+    shares = ran["pool_weights"](tokens, ran["pool"])[:, :, 1:].unflatten(2, (2, 2))
     assert torch.allclose(shares, pool_attention(encoder, few), atol=1e-5)
 
 
-def test_pooling_is_not_just_averaging(names):
-    shares = names["shares"]
+def test_pooling_is_not_just_averaging(ran):
+    shares = ran["shares"]
     assert shares["attention, as trained"] > shares["averaging"] + 0.05
     assert shares["attention, in a margin"] > 0.5
     assert shares["averaging, in a margin"] < 0.05
 
 
-def test_what_is_said_of_the_widgets_pictures(names):
+def test_what_is_said_of_the_widgets_pictures(ran):
     """Some head takes nearly all from one place; on the violin they keep to the middle."""
-    weights = names["weights"]
+    weights = ran["weights"]
     effective = weights[:, :, 1:] + weights[:, :, :1] / 16
     assert torch.allclose(effective.sum(2), torch.ones(3, 12), atol=1e-5)
     assert effective[1, 5, 3] > 0.9
 
 
-def test_training_mode_makes_a_vector_depend_on_its_neighbours(names):
-    modes = names["modes"]
+def test_training_mode_makes_a_vector_depend_on_its_neighbours(ran):
+    modes = ran["modes"]
     assert 0.84 < modes["eval(), all kinds"] < 0.93  # "nearly nine of ten"
     assert abs(modes["train(), all kinds"] - modes["eval(), all kinds"]) < 0.05  # hides it
     assert modes["train(), by two"] < 0.25
     assert modes["train(), flags"] < 0.3 < 0.9 < modes["eval(), flags"]
     assert modes["eval(), drifted"] < 0.3
-    before, after = dict(names["tower"].named_parameters()), names["drifted"].named_parameters()
+    before, after = dict(ran["tower"].named_parameters()), ran["drifted"].named_parameters()
     assert all(torch.equal(value, before[name]) for name, value in after)  # no weight has changed
 
 
-def test_each_place_knows_what_lies_on_it(names):
-    alone, encoder = names["alone"], names["encoder"]
+def test_each_place_knows_what_lies_on_it(ran):
+    alone, encoder = ran["alone"], ran["encoder"]
     owner = torch.arange(16).view(4, 4)
     owner = (owner // 8) * 2 + (owner % 4) // 2  # which of the four emoji lies on each place
-    for vectors, four in zip(alone, names["on_sheets"], strict=False):
+    for vectors, four in zip(alone, ran["on_sheets"], strict=False):
         best = (vectors @ encoder.encode_texts(four).T).argmax(1).view(4, 4)
         assert (best == owner).sum() >= 12
 
 
-def test_what_is_said_of_the_two_towers_is_what_was_published(names):
-    verdict = names["towers"].verdict
+def test_what_is_said_of_the_two_towers_is_what_was_published(ran):
+    verdict = ran["towers"].verdict
     assert verdict.word == "does not hold here"
     assert verdict.effect.below_zero  # the ResNet needs less
 
 
-def test_figures_are_described(names):
+def test_figures_are_described(ran):
     words = describe(drawn.share_bars({"a": 0.5, "b": 0.25}, 0.01, what="right", odd=["b"]))
     assert words == "Bars: right. a: 50 %; b: 25 %. Chance is 1.00 %."
     words = describe(drawn.grey_maps({"as it is": {"stripes": np.eye(2)}}))
     assert "as it is, stripes: mean 0.50" in words
     words = describe(drawn.misses_by_shift([0, 1], {"jumping": [0, 0.4]}, [1, 0.98]))
     assert "40 % jumping" in words
-    assert names["seconds"] < 30
+    assert ran["seconds"] < 30

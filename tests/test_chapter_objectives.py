@@ -9,7 +9,7 @@ from torch.nn import functional as F
 pytest.importorskip("jupytext", reason="the course needs the extra 'notebooks'")
 pytest.importorskip("anywidget", reason="the course needs the extra 'notebooks'")
 
-from course_run import cells, chapter, run_through
+from course_run import chapter, prose
 
 from clip_lab import heads, losses
 from clip_lab.evaluation import geometry
@@ -19,15 +19,6 @@ from clip_lab.view.chapters import objectives as figures
 from clip_lab.view.notebook_figures import describe
 
 CHAPTER = chapter("14_contrast")
-
-
-@pytest.fixture(scope="module")
-def ran():
-    return run_through(CHAPTER)
-
-
-def text() -> str:
-    return " ".join(" ".join(cells(CHAPTER, "markdown")).split())
 
 
 def right(points) -> float:
@@ -176,7 +167,7 @@ def test_sources_are_linked():
         "2205.01917",
         "2005.10242",
     ):  # fmt: skip
-        assert source in text()
+        assert source in prose(CHAPTER)
 
 
 # What is built, against the lab's own

@@ -10,8 +10,8 @@ from torch.nn import functional as F
 pytest.importorskip("jupytext", reason="the course needs the extra 'notebooks'")
 pytest.importorskip("anywidget", reason="the course needs the extra 'notebooks'")
 
-from chromium import grave_faults, visit
-from course_run import cells, chapter, run_through
+from chromium import grave_faults, visit, widget_page
+from course_run import chapter, prose
 
 import clip_lab
 from clip_lab.errors import LabError
@@ -20,24 +20,12 @@ from clip_lab.evaluation.template_effects import template_effects
 from clip_lab.experiments.claims.prompts import SENSES
 from clip_lab.experiments.registry import experiment
 from clip_lab.experiments.report import results
-from clip_lab.pretrained import names as built_in
 from clip_lab.view.chapters import prompts as figures
 from clip_lab.view.notebook_figures import describe
 from clip_lab.view.widgets import static_html
 from clip_lab.view.widgets.templates import TemplatesWidget
 
 CHAPTER = chapter("10_prompts")
-
-
-@pytest.fixture(scope="module")
-def ran():
-    if not {"emoji", "photos"} <= set(built_in()):
-        pytest.skip("the chapter needs the built-in models 'emoji' and 'photos'")
-    return run_through(CHAPTER)
-
-
-def text() -> str:
-    return " ".join(" ".join(cells(CHAPTER, "markdown")).split())
 
 
 # What the chapter says of its measurements
@@ -64,7 +52,7 @@ def test_the_ensemble_lies_between_the_mean_template_and_the_bare_name(ran):
 
 def test_the_papers_points_are_as_registered_and_the_labs_as_published(ran):
     assert "+1.3 points by a template, +3.5 more" in experiment("prompts").published
-    assert "+1.3 points on ImageNet" in text()
+    assert "+1.3 points on ImageNet" in prose(CHAPTER)
     published = results()["prompts"].measured
     assert len(published.seeds) == 5
     assert len(published.runs[0]["worlds"]) == 3
@@ -158,7 +146,7 @@ def test_sources_are_linked():
     for source in ("Histo-TransCLIP/issues/3", "ViFi-CLIP/issues/6", "imagenet-stubs/issues/2",
                    "mteb/pull/1103", "zero-shot-demo/issues/1", "datacomp/issues/69",
                    "vision_transformer/issues/198", "2209.03320"):  # fmt: skip
-        assert source in text()
+        assert source in prose(CHAPTER)
 
 
 # What is built, against the lab's own
@@ -272,11 +260,7 @@ def test_templates_can_not_end_the_script_they_stand_in():
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("widget") / "page.html"
-    head = '<!doctype html><html lang="en"><meta charset="utf-8"><title>t</title>'
-    two = static_html(widget()) + static_html(widget(on=[3]))
-    path.write_text(f"{head}<body><main>{two}</main></body></html>", encoding="utf-8")
-    return path
+    return widget_page(tmp_path_factory.mktemp("widget"), widget(), widget(on=[3]))
 
 
 def answers(on: list[int], combine: str = "vectors") -> np.ndarray:

@@ -12,30 +12,18 @@ from torch.nn import functional as F
 pytest.importorskip("jupytext", reason="the course needs the extra 'notebooks'")
 pytest.importorskip("anywidget", reason="the course needs the extra 'notebooks'")
 
-from course_run import cells, chapter, run_through
+from course_run import cells, chapter, prose
 
 from clip_lab.course.build import solved_code
 from clip_lab.course.figures import run_cell
 from clip_lab.model import CLIP, CONFIGS, TextConfig, ViTConfig
 from clip_lab.preprocess import Preprocess
 from clip_lab.pretrained import hub
-from clip_lab.pretrained import names as built_in
 from clip_lab.pretrained.layouts.inferred import infer_config
 from clip_lab.view.chapters import real_weights as figures
 from clip_lab.view.notebook_figures import describe
 
 CHAPTER = chapter("17_real_weights")
-
-
-@pytest.fixture(scope="module")
-def ran():
-    if "emoji" not in built_in():
-        pytest.skip("the chapter needs the built-in model 'emoji', whose weights are not here")
-    return run_through(CHAPTER)
-
-
-def text() -> str:
-    return " ".join(" ".join(cells(CHAPTER, "markdown")).split())
 
 
 # The network, and honesty about the weights
@@ -151,7 +139,7 @@ def test_sources_are_linked():
                    "pytorch-image-models/issues/2031", "LaViLa/issues/15", "musubi-tuner/pull/176",
                    "transformers/issues/24857", "open_clip/issues/441", "CLIP/issues/20",
                    "2303.15343", "2212.07143", "2103.00020"):  # fmt: skip
-        assert source in text()
+        assert source in prose(CHAPTER)
     assert round(Preprocess.mean[0] * 255) == 123  # "where CLIP's red mean is 123"
 
 

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 pytest.importorskip("jupytext", reason="the course needs the extra 'notebooks'")
 pytest.importorskip("anywidget", reason="the course needs the extra 'notebooks'")
 
-from course_run import cells, chapter, run_through
+from course_run import chapter, prose
 
 from clip_lab.experiments.report import results
 from clip_lab.losses import info_nce, one_way, tiled_info_nce
@@ -19,15 +19,6 @@ from clip_lab.view.chapters import scale as figures
 from clip_lab.view.notebook_figures import describe
 
 CHAPTER = chapter("15_scale")
-
-
-@pytest.fixture(scope="module")
-def ran():
-    return run_through(CHAPTER)
-
-
-def text() -> str:
-    return " ".join(" ".join(cells(CHAPTER, "markdown")).split())
 
 
 # What the chapter says of its measurements
@@ -151,7 +142,7 @@ def test_sources_are_linked():
         "2410.17243",
         "2212.07143",
     ):  # fmt: skip
-        assert source in text()
+        assert source in prose(CHAPTER)
 
 
 # What is built, against the lab's own

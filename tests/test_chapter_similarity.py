@@ -7,25 +7,13 @@ import torch
 pytest.importorskip("jupytext", reason="the course needs the extra 'notebooks'")
 pytest.importorskip("anywidget", reason="the course needs the extra 'notebooks'")
 
-from course_run import cells, chapter, run_through
+from course_run import chapter, prose
 from torch.nn import functional as F
 
-from clip_lab.pretrained import names as built_in
 from clip_lab.view.chapters import similarity as figures
 from clip_lab.view.notebook_figures import describe
 
 CHAPTER = chapter("06_similarity_matrix")
-
-
-@pytest.fixture(scope="module")
-def ran():
-    if "emoji" not in built_in():
-        pytest.skip("the chapter needs the built-in model 'emoji', whose weights are not here")
-    return run_through(CHAPTER)
-
-
-def text() -> str:
-    return " ".join(" ".join(cells(CHAPTER, "markdown")).split())
 
 
 def test_it_is_quick(ran):
@@ -48,7 +36,7 @@ def test_what_is_built_is_what_the_lab_has(ran):
 def test_the_diagonal_is_high_on_what_was_trained_on_and_far_lower_on_the_new(ran):
     seen, new = (c.diagonal().mean() for c in ran["cosines"].values())
     assert seen > new + 0.2
-    assert len(ran["emoji"].targets) == 1760 and "same 1,760 emoji" in text()
+    assert len(ran["emoji"].targets) == 1760 and "same 1,760 emoji" in prose(CHAPTER)
     assert [len(c) for c in ran["cosines"].values()] == [512, 151]
 
 

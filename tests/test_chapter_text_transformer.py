@@ -9,8 +9,8 @@ import torch
 pytest.importorskip("jupytext", reason="the course needs the extra 'notebooks'")
 pytest.importorskip("anywidget", reason="widgets need the extra 'notebooks'")
 
-from chromium import grave_faults, visit
-from course_run import chapter, run_through
+from chromium import grave_faults, visit, widget_page
+from course_run import chapter
 
 import clip_lab
 from clip_lab.errors import LabError
@@ -18,7 +18,6 @@ from clip_lab.interpret.attention import caption_attention
 from clip_lab.model import CLIP
 from clip_lab.model.config import BertConfig, CLIPConfig, ViTConfig
 from clip_lab.model.text import end_positions
-from clip_lab.view.widgets import static_html
 from clip_lab.view.widgets.attention import AttentionWidget
 
 CHAPTER = chapter("text_transformer")
@@ -26,102 +25,97 @@ NAMES = ["start", "a", "</script><b>red</b>", "<!-- star", "end"]
 LAYERS, HEADS, N = 2, 3, len(NAMES)
 
 
-@pytest.fixture(scope="module")
-def names() -> dict:
-    return run_through(CHAPTER)
-
-
 # -- what is built --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("model", ["shapes", "emoji"])
-def test_the_tower_that_is_built_is_the_labs(names, model):
+def test_the_tower_that_is_built_is_the_labs(ran, model):
     encoder = clip_lab.load(model)
     tower, texts = encoder.model.text, ["a red circle left of a blue star", "", "cat face", "a ! b"]
     tokens = encoder.tokenizer(texts)
     end = int(tokens[1, 1])  # the empty text is a start token and an end token
     with torch.no_grad():
-        states = names["token_states"](tower, tokens, names["causal_mask"](tokens.shape[1]))
-        places = names["end_places"](tokens, end)
+        states = ran["token_states"](tower, tokens, ran["causal_mask"](tokens.shape[1]))
+        places = ran["end_places"](tokens, end)
         assert torch.equal(places, end_positions(tokens, end))
         mine = states[torch.arange(len(texts)), places] @ tower.text_projection
         assert torch.allclose(mine, encoder.model.encode_text(tokens), atol=2e-5)
 
 
-def test_the_built_tower_gives_what_encode_texts_gives(names):
-    assert float(names["difference"].max()) < 1e-6
+def test_the_built_tower_gives_what_encode_texts_gives(ran):
+    assert float(ran["difference"].max()) < 1e-6
 
 
-def test_cutting_changes_nothing(names):
-    short = names["cut_to_longest"](names["rows"], names["end"])
-    assert short.shape[1] < names["rows"].shape[1]
-    wide = names["text_vectors"](names["rows"])
-    assert torch.allclose(names["text_vectors"](short), wide, atol=1e-6)
+def test_cutting_changes_nothing(ran):
+    short = ran["cut_to_longest"](ran["rows"], ran["end"])
+    assert short.shape[1] < ran["rows"].shape[1]
+    wide = ran["text_vectors"](ran["rows"])
+    assert torch.allclose(ran["text_vectors"](short), wide, atol=1e-6)
 
 
 # -- what is said ---------------------------------------------------------------------------------
 
 
-def test_nothing_after_the_end_counts_and_the_start_token_knows_nothing(names):
-    assert float(names["change"].max()) < 1e-6
-    assert float(names["apart"]) < 1e-6
-    assert len(names["rows"]) == 44
+def test_nothing_after_the_end_counts_and_the_start_token_knows_nothing(ran):
+    assert float(ran["change"].max()) < 1e-6
+    assert float(ran["apart"]) < 1e-6
+    assert len(ran["rows"]) == 44
 
 
-def test_states_move_from_the_replaced_token_on_and_not_before(names):
-    moved = names["moved"]
+def test_states_move_from_the_replaced_token_on_and_not_before(ran):
+    moved = ran["moved"]
     assert np.tril(moved, -1).max() < 1e-6
     assert moved[np.triu_indices(len(moved))].min() > 0.01
     assert moved[:, -1].min() > 0.05  # every token reaches the end token
 
 
-def test_mistakes_cost_what_the_chapter_says(names):
-    shares, chance = names["shares"], names["chance"]
+def test_mistakes_cost_what_the_chapter_says(ran):
+    shares, chance = ran["shares"], ran["chance"]
     assert shares["as it should be"] > 0.99
     assert 0.6 < shares["no mask"] < 0.95  # most pictures still find theirs
     assert shares["largest id"] < shares["no mask"]
     assert shares["mask turned round"] == pytest.approx(chance)  # all captions are one
     assert shares["no end token"] == pytest.approx(chance)
-    upside = names["vectors"]["mask turned round"]
+    upside = ran["vectors"]["mask turned round"]
     assert torch.allclose(upside, upside[0].expand_as(upside), atol=1e-6)
 
 
-def test_the_new_word_hides_its_noun_from_the_largest_id(names):
-    states, pair = names["scarlet_states"], names["pair"]
-    at_end = names["read"](states, names["end_places"](pair, names["end"]))
-    at_largest = names["read"](states, pair.argmax(dim=1))
-    assert torch.equal(pair.argmax(dim=1), (pair == names["scarlet"]).int().argmax(dim=1))
+def test_the_new_word_hides_its_noun_from_the_largest_id(ran):
+    states, pair = ran["scarlet_states"], ran["pair"]
+    at_end = ran["read"](states, ran["end_places"](pair, ran["end"]))
+    at_largest = ran["read"](states, pair.argmax(dim=1))
+    assert torch.equal(pair.argmax(dim=1), (pair == ran["scarlet"]).int().argmax(dim=1))
     assert float(at_end[0] @ at_end[1]) < 0.9
     assert float(at_largest[0] @ at_largest[1]) > 1 - 1e-5
 
 
-def test_word_order_is_seen_and_hardly_counts(names):
-    same, places, colours, other = (values.mean() for values in names["order"].values())
-    assert list(names["order"])[2] == "colours swapped"
+def test_word_order_is_seen_and_hardly_counts(ran):
+    same, places, colours, other = (values.mean() for values in ran["order"].values())
+    assert list(ran["order"])[2] == "colours swapped"
     assert min(same, places, colours) > 0.98
     assert other < 0.8
     assert same <= places + 0.001  # the paraphrase is no nearer than the lie
-    assert names["order"]["colours swapped"].min() < 0.99  # but order is seen
+    assert ran["order"]["colours swapped"].min() < 0.99  # but order is seen
 
 
-def test_without_positions_and_mask_order_is_gone_and_only_then(names):
-    seen = names["swap_seen"]
+def test_without_positions_and_mask_order_is_gone_and_only_then(ran):
+    seen = ran["swap_seen"]
     assert abs(seen["none", "no mask"]) < 1e-5
     rest = [value for key, value in seen.items() if key != ("none", "no mask")]
     assert len(rest) == 3
     assert min(rest) > 1e-3
 
 
-def test_the_published_results_are_as_told(names):
+def test_the_published_results_are_as_told(ran):
     for name, low, high in (("relations", 0.45, 0.55), ("binding", 0.45, 0.6)):
-        runs = names["results"]()[name].measured.runs
+        runs = ran["results"]()[name].measured.runs
         key = "plain_relation" if name == "relations" else "plain_swapped"
         assert len(runs) >= 3
         assert low < np.mean([run[key] for run in runs]) < high
 
 
-def test_it_takes_less_than_twenty_seconds(names):
-    assert names["seconds"] < 60  # the machine may be busy; alone it takes a third of that
+def test_it_takes_less_than_twenty_seconds(ran):
+    assert ran["seconds"] < 60  # the machine may be busy; alone it takes a third of that
 
 
 # -- the attention that is shown ------------------------------------------------------------------
@@ -138,8 +132,8 @@ def test_the_attention_shown_is_causal_and_gives_the_models_own_vector():
     assert torch.allclose(weights[..., :3, :3], again[..., :3, :3], atol=1e-5)
 
 
-def test_the_play_questions_have_the_answers_that_one_sees(names):
-    weights, words = names["weights"], names["names_of"](names["text"], names["emoji"].tokenizer)
+def test_the_play_questions_have_the_answers_that_one_sees(ran):
+    weights, words = ran["weights"], ran["names_of"](ran["text"], ran["emoji"].tokenizer)
     assert [words[k] for k in weights[0, :, -1].argmax(-1)] == ["heart", "face", "cat"]
     face = words.index("face")
     assert words[weights[1, 0, face].argmax()] == "cat"
@@ -202,16 +196,11 @@ def test_what_the_widget_can_not_show_is_told(weights, names, options, words):
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("attention")
-    head = '<!doctype html><html lang="en"><meta charset="utf-8"><title>t</title>'
     patches = AttentionWidget(
         attention(causal=False, n=5), ["class", *"1234"], grid=(2, 2), token=0,
         picture=np.full((8, 8, 3), 0.7),
     )  # fmt: skip
-    body = static_html(widget()) + static_html(patches)
-    path = folder / "page.html"
-    path.write_text(f"{head}<body><main><h1>t</h1>{body}</main></body></html>")
-    return path
+    return widget_page(tmp_path_factory.mktemp("attention"), widget(), patches)
 
 
 def shares(page, which: int = 0) -> list[str]:

@@ -13,8 +13,8 @@ from torch import nn
 pytest.importorskip("jupytext", reason="the course needs the extra 'notebooks'")
 pytest.importorskip("anywidget", reason="the course needs the extra 'notebooks'")
 
-from chromium import grave_faults, visit
-from course_run import cells, chapter, run_through
+from chromium import grave_faults, visit, widget_page
+from course_run import chapter, prose
 
 import clip_lab
 from clip_lab.errors import LabError
@@ -30,15 +30,6 @@ from clip_lab.view.widgets import static_html
 from clip_lab.view.widgets.scrubber import ScrubberWidget
 
 CHAPTER = chapter("08_training")
-
-
-@pytest.fixture(scope="module")
-def ran():
-    return run_through(CHAPTER)
-
-
-def text() -> str:
-    return " ".join(" ".join(cells(CHAPTER, "markdown")).split())
 
 
 # What the chapter says of its measurements
@@ -134,8 +125,8 @@ def test_the_figures_in_its_sentences():
     assert round(math.log(14.3), 2) == 2.66
     assert round((math.log(100) - math.log(14.3)) / 0.005, -1) == 390
     assert round((100 - 14.3) / 0.005, -3) == 17_000
-    assert "some 390 steps at 0.005" in text()
-    assert "17,000" in text()
+    assert "some 390 steps at 0.005" in prose(CHAPTER)
+    assert "17,000" in prose(CHAPTER)
 
 
 def test_the_last_tenth_leaks(ran):
@@ -192,7 +183,7 @@ def test_sources_are_linked():
         "1711.05101",
         "1710.03740",
     ):  # fmt: skip
-        assert source in text()
+        assert source in prose(CHAPTER)
 
 
 # Figures
@@ -276,11 +267,7 @@ def test_it_can_be_set_from_python_within_its_moments():
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("scrubber") / "page.html"
-    head = '<!doctype html><html lang="en"><meta charset="utf-8"><title>t</title>'
-    two = static_html(widget()) + static_html(widget(at=3))
-    path.write_text(f"{head}<body><main>{two}</main></body></html>", encoding="utf-8")
-    return path
+    return widget_page(tmp_path_factory.mktemp("scrubber"), widget(), widget(at=3))
 
 
 def numbers(page) -> np.ndarray:

@@ -10,8 +10,8 @@ from torch.utils.flop_counter import FlopCounterMode
 pytest.importorskip("jupytext", reason="the course needs the extra 'notebooks'")
 pytest.importorskip("anywidget", reason="widgets need the extra 'notebooks'")
 
-from chromium import grave_faults, visit
-from course_run import chapter, run_through
+from chromium import grave_faults, visit, widget_page
+from course_run import chapter
 
 from clip_lab.errors import LabError
 from clip_lab.experiments.report import results
@@ -21,83 +21,78 @@ from clip_lab.pretrained.build import resize_positions
 from clip_lab.view.chapters import vision_transformer as figures
 from clip_lab.view.chapters.vision_transformer import by_distance
 from clip_lab.view.figures import describe
-from clip_lab.view.widgets.base import static_html
 from clip_lab.view.widgets.patches import PatchesWidget, vit_cost
 
+CHAPTER = chapter("vision_transformer")
 SIDE, GRID, WIDTH = 24, 6, 5
 
 
 # What the chapter says, measured
 
 
-@pytest.fixture(scope="module")
-def names():
-    return run_through(chapter("vision_transformer"))
-
-
-def test_what_is_built_is_what_the_lab_has(names):
-    tower, noise = names["tower"], names["noise"]
+def test_what_is_built_is_what_the_lab_has(ran):
+    tower, noise = ran["tower"], ran["noise"]
     with torch.no_grad():
         tokens = tower.conv1(noise).flatten(2).transpose(1, 2)
-        cut = names["cut"](noise, names["PATCH"]) @ tower.conv1.weight.flatten(1).T
+        cut = ran["cut"](noise, ran["PATCH"]) @ tower.conv1.weight.flatten(1).T
         assert torch.allclose(cut, tokens, atol=1e-5)
-        assert torch.allclose(names["read"](tokens, tower), tower(noise), atol=1e-5)
+        assert torch.allclose(ran["read"](tokens, tower), tower(noise), atol=1e-5)
         q, k, v = torch.randn(3, 2, 7, 32)
         a, b, c = (x.unflatten(2, (4, 8)).transpose(1, 2) for x in (q, k, v))
         mixed = F.scaled_dot_product_attention(a, b, c).transpose(1, 2).flatten(2)
-        assert torch.allclose(names["attend"](q, k, v, 4), mixed, atol=1e-5)
-        lab = names["lab"]
-        yours = names["block"](tokens, lab.ln_1, names["attention"], lab.ln_2, lab.mlp)
+        assert torch.allclose(ran["attend"](q, k, v, 4), mixed, atol=1e-5)
+        lab = ran["lab"]
+        yours = ran["block"](tokens, lab.ln_1, ran["attention"], lab.ln_2, lab.mlp)
         assert torch.allclose(yours, lab(tokens), atol=1e-5)
     places = tower.positional_embedding.detach()
-    assert torch.allclose(names["resize"](places, 12), resize_positions(places, 8, 12, 1))
+    assert torch.allclose(ran["resize"](places, 12), resize_positions(places, 8, 12, 1))
 
 
-def test_four_times_the_tokens_cost_four_times_as_much(names):
-    assert names["work"][1] / names["work"][0] == pytest.approx(4, abs=0.05)
+def test_four_times_the_tokens_cost_four_times_as_much(ran):
+    assert ran["work"][1] / ran["work"][0] == pytest.approx(4, abs=0.05)
     n = 6 * 768  # where pairs overtake the matrices
     assert 12 * n * 768**2 == 2 * n**2 * 768
-    assert names["block_cost"](50, 768) * 12 == sum(
+    assert ran["block_cost"](50, 768) * 12 == sum(
         count for part, count in vit_cost(224, 32, 768, 12).items() if part != "patches to tokens"
     )
-    weights = sum(p.numel() for p in names["tower"].parameters())
+    weights = sum(p.numel() for p in ran["tower"].parameters())
     assert round(weights, -4) == 30_000
     claim = results()["towers"].verdict
     assert claim.word == "does not hold here"
     assert claim.effect.high < 0  # the ResNet is the thriftier one
 
 
-def test_order_is_known_from_positions_alone(names):
-    changes = names["changes"]
+def test_order_is_known_from_positions_alone(ran):
+    changes = ran["changes"]
     assert changes["with their positions"] < 1e-4
     assert changes["without positions"] < 1e-4
     assert changes["positions stay"] > 1
 
 
-def test_neighbours_are_learnt(names):
+def test_neighbours_are_learnt(ran):
     def near_and_far(positions):
         rows = F.normalize(torch.as_tensor(positions)[1:], dim=1)
         means = by_distance((rows @ rows.T).numpy())[1]
         return means[0], means[4]
 
-    near, far = near_and_far(names["untrained"])
+    near, far = near_and_far(ran["untrained"])
     assert abs(near - far) < 0.05
-    near, far = near_and_far(names["trained"])
+    near, far = near_and_far(ran["trained"])
     assert near > far + 0.2
 
 
-def test_opposite_edges_come_out_alike_and_hold_no_centre(names):
-    rows = F.normalize(torch.as_tensor(names["trained"])[1:], dim=1)
+def test_opposite_edges_come_out_alike_and_hold_no_centre(ran):
+    rows = F.normalize(torch.as_tensor(ran["trained"])[1:], dim=1)
     means = by_distance((rows @ rows.T).numpy())[1]
     assert means[6] > means[4] + 0.1
-    centres = names["scenes"].centre[:, 0]
+    centres = ran["scenes"].centre[:, 0]
     assert 1 / 8 < float(centres.min()) < float(centres.max()) < 7 / 8
-    assert names["far"].max() < names["even"] + 0.3  # heads look about everywhere
+    assert ran["far"].max() < ran["even"] + 0.3  # heads look about everywhere
 
 
-def test_each_mistake_costs_what_the_chapter_says(names):
+def test_each_mistake_costs_what_the_chapter_says(ran):
     colour, place, cosine = (
-        {name: row[k] for name, row in names["measured"].items()} for k in range(3)
+        {name: row[k] for name, row in ran["measured"].items()} for k in range(3)
     )
     assert cosine["sound"] == pytest.approx(1, abs=1e-4)
     assert colour["sound"] > 0.95
@@ -116,9 +111,9 @@ def test_each_mistake_costs_what_the_chapter_says(names):
     assert float((F.gelu(x) - x * (1.702 * x).sigmoid()).abs().max()) < 0.0205
 
 
-def test_only_small_shapes_reach_the_corners(names):
+def test_only_small_shapes_reach_the_corners(ran):
     """So their places can be guessed from size, better than one in sixteen."""
-    size, corner = names["scenes"].size[:, 0], torch.isin(names["spots"], torch.tensor([0, 15]))
+    size, corner = ran["scenes"].size[:, 0], torch.isin(ran["spots"], torch.tensor([0, 15]))
     small, large = (corner[size == k].float().mean() for k in (0, 2))
     assert large < small / 2
 
@@ -198,11 +193,8 @@ def test_what_the_widget_can_not_show_is_told(picture, positions, options, words
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory):
-    path = tmp_path_factory.mktemp("patches") / "page.html"
-    head = '<!doctype html><html lang="en"><meta charset="utf-8"><title>t</title>'
     made = PatchesWidget(picture(), positions(), layers=3)
-    path.write_text(f"{head}<body><main><h1>t</h1>{static_html(made)}</main></body></html>")
-    return path
+    return widget_page(tmp_path_factory.mktemp("patches"), made)
 
 
 def cosines(grid: int, token: int) -> np.ndarray:

@@ -12,15 +12,14 @@ import torch
 pytest.importorskip("jupytext", reason="the course needs the extra 'notebooks'")
 pytest.importorskip("anywidget", reason="the course needs the extra 'notebooks'")
 
-from chromium import grave_faults, visit
-from course_run import cells, chapter, run_through
+from chromium import grave_faults, visit, widget_page
+from course_run import chapter, prose
 
 import clip_lab
 from clip_lab.errors import LabError
 from clip_lab.evaluation.accuracy import wilson
 from clip_lab.evaluation.emoji import words_heard
 from clip_lab.experiments.report import results
-from clip_lab.pretrained import names as built_in
 from clip_lab.training.recipes import emoji_corpus
 from clip_lab.view.chapters import why_language as figures
 from clip_lab.view.notebook_figures import describe
@@ -28,17 +27,6 @@ from clip_lab.view.widgets import static_html
 from clip_lab.view.widgets.words import MOST, WordsWidget
 
 CHAPTER = chapter("01_why_language")
-
-
-@pytest.fixture(scope="module")
-def ran():
-    if "emoji" not in built_in():
-        pytest.skip("the chapter needs the built-in model 'emoji', whose weights are not here")
-    return run_through(CHAPTER)
-
-
-def text() -> str:
-    return " ".join(" ".join(cells(CHAPTER, "markdown")).split())
 
 
 # What the chapter says of its measurements
@@ -107,7 +95,7 @@ def test_what_the_list_of_imagenet_allows(ran):
     names = [str(k) for k in range(996)] + ["missile", "sunglasses"] * 2
     best = ran["best_possible"](names, torch.arange(1000).repeat_interleave(50))
     assert f"{best:.1%}" == "99.8%"
-    assert "99.8 %" in text()
+    assert "99.8 %" in prose(CHAPTER)
 
 
 def test_it_says_of_the_published_results_what_they_say():
@@ -160,7 +148,7 @@ def test_sources_are_linked():
         "2008.01392",
         "2010.00747",
     ):
-        assert source in text()  # fmt: skip
+        assert source in prose(CHAPTER)  # fmt: skip
 
 
 # Figures
@@ -270,11 +258,9 @@ def test_words_can_not_end_the_script_they_stand_in():
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("widget") / "page.html"
-    head = '<!doctype html><html lang="en"><meta charset="utf-8"><title>t</title>'
-    two = static_html(widget(ask=lambda word: np.zeros(3))) + static_html(widget())
-    path.write_text(f"{head}<body><main>{two}</main></body></html>", encoding="utf-8")
-    return path
+    return widget_page(
+        tmp_path_factory.mktemp("widget"), widget(ask=lambda word: np.zeros(3)), widget()
+    )
 
 
 def table(page) -> list[tuple[str, float]]:
@@ -344,4 +330,4 @@ def test_it_fits_a_phone(browser, file):
 
 
 def test_the_chapter_ends_where_the_next_begins():
-    assert re.search(r"the next chapter builds it", text())
+    assert re.search(r"the next chapter builds it", prose(CHAPTER))

@@ -10,32 +10,20 @@ import torch
 pytest.importorskip("jupytext", reason="the course needs the extra 'notebooks'")
 pytest.importorskip("anywidget", reason="the course needs the extra 'notebooks'")
 
-from chromium import grave_faults, visit
-from course_run import cells, chapter, run_through
+from chromium import grave_faults, visit, widget_page
+from course_run import chapter, prose
 
 import clip_lab
 from clip_lab.errors import LabError
 from clip_lab.evaluation.accuracy import Accuracy, rank_of_target
 from clip_lab.evaluation.calibration import calibration, fit_temperature
 from clip_lab.evaluation.classification import Classification
-from clip_lab.pretrained import names as built_in
 from clip_lab.view.chapters import zero_shot as figures
 from clip_lab.view.notebook_figures import describe
 from clip_lab.view.widgets import static_html
 from clip_lab.view.widgets.softmax import SoftmaxWidget
 
 CHAPTER = chapter("09_zero_shot")
-
-
-@pytest.fixture(scope="module")
-def ran():
-    if "emoji" not in built_in():
-        pytest.skip("the chapter needs the built-in model 'emoji', whose weights are not here")
-    return run_through(CHAPTER)
-
-
-def text() -> str:
-    return " ".join(" ".join(cells(CHAPTER, "markdown")).split())
 
 
 # What the chapter says of its measurements
@@ -110,11 +98,11 @@ def test_the_fitted_temperature_helps_and_is_one_for_this_length_of_list(ran):
 
 
 def test_the_mean_per_class_is_used_for_four_sets_and_sources_are_linked():
-    assert "four of its data sets" in text()
+    assert "four of its data sets" in prose(CHAPTER)
     for source in ("fashion-clip/issues/31", "xpool/issues/11", "open_clip/issues/68",
                    "CLIP/issues/246", "CLIP/issues/44", "EVA/issues/140", "1706.04599",
                    "2106.07998"):  # fmt: skip
-        assert source in text()
+        assert source in prose(CHAPTER)
 
 
 # What is built, against the lab's own
@@ -220,11 +208,7 @@ def test_labels_can_not_end_the_script_they_stand_in():
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("widget") / "page.html"
-    head = '<!doctype html><html lang="en"><meta charset="utf-8"><title>t</title>'
-    two = static_html(widget()) + static_html(widget(scale=1))
-    path.write_text(f"{head}<body><main>{two}</main></body></html>", encoding="utf-8")
-    return path
+    return widget_page(tmp_path_factory.mktemp("widget"), widget(), widget(scale=1))
 
 
 def number(shown: str) -> float:

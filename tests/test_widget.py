@@ -8,7 +8,7 @@ import torch
 
 pytest.importorskip("anywidget", reason="widgets need the extra 'notebooks'")
 
-from chromium import visit
+from chromium import visit, widget_page
 
 from clip_lab.errors import LabError
 from clip_lab.losses import info_nce
@@ -74,12 +74,7 @@ def test_captions_can_not_end_the_script_they_stand_in():
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory):
-    path = tmp_path_factory.mktemp("widget") / "page.html"
-    head = '<!doctype html><html lang="en"><meta charset="utf-8"><title>t</title>'
-    path.write_text(
-        f"{head}<body>{static_html(widget())}{static_html(widget(tau=1))}</body></html>"
-    )
-    return path
+    return widget_page(tmp_path_factory.mktemp("widget"), widget(), widget(tau=1))
 
 
 def numbers(page) -> np.ndarray:

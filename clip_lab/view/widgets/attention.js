@@ -111,7 +111,7 @@ function drawArcs(svg, row, token) {
 }
 
 /** The whole matrix: a row for each token that looks, a column for each that is looked at. */
-function fillMatrix(box, names, hidden, put) {
+function fillSquare(box, names, hidden, put) {
   box.style.setProperty("--n", names.length);
   const labelled = names.length <= MANY;
   const label = (name, kind) => make("span", { className: kind }, labelled ? name : "");
@@ -154,7 +154,7 @@ function build(model, el, put) {
   const hidden = (i, j) => causal && j > i;
   const setPicks = connect(find, model, put);
   const paintTokens = fillTokens(find(".cla-tokens"), model, put);
-  const paintMatrix = fillMatrix(find(".cla-matrix"), names, hidden, put);
+  const paintMatrix = fillSquare(find(".cla-matrix"), names, hidden, put);
   find(".cla").classList.toggle("cla-grid", model.get("grid").length > 0);
   find(".cla-stage").style.setProperty("--n", names.length);
   find(".cla-about").textContent = causal
