@@ -3,18 +3,17 @@
 python scripts/dashboard_table.py [--check]
 """
 
-import argparse
 import json
-import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import level
+
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "book/dashboard_speed.md"
 RESULT = ROOT / "benchmarks/results/dashboard.json"
-PART = re.compile(r"(<!-- dashboard -->\n).*?(<!-- /dashboard -->)", re.DOTALL)
 MISSING = "*not measured yet*"
 FLAT = 5.0  # MB in 1,000 requests: below this, the noise of one reading is larger than the slope
 
@@ -168,14 +167,8 @@ def origins(result: dict[str, Record]) -> list[str]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--check", action="store_true", help="fail if the table is not level")
-    options = parser.parse_args()
-    text = PAGE.read_text(encoding="utf-8")
-    new = PART.sub(lambda match: match[1] + table() + match[2], text)
-    if not options.check:
-        PAGE.write_text(new, encoding="utf-8")
-    return int(options.check and new != text)
+    options = level.parser(__doc__).parse_args()
+    return level.keep({PAGE: level.with_part(PAGE, "dashboard", table())}, options.check)
 
 
 if __name__ == "__main__":

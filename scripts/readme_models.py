@@ -3,16 +3,15 @@
 python scripts/readme_models.py [--check]
 """
 
-import argparse
-import re
 import sys
 from pathlib import Path
 from typing import Any
 
+import level
+
 import clip_lab
 
 README = Path(__file__).parents[1] / "README.md"
-PART = re.compile(r"(<!-- models -->\n).*?(<!-- /models -->)", re.DOTALL)
 
 
 def row(what: str, figure: dict[str, Any]) -> str:
@@ -113,15 +112,8 @@ def table() -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--check", action="store_true", help="fail if the table is not level")
-    options = parser.parse_args()
-    text = README.read_text(encoding="utf-8")
-    new = PART.sub(lambda match: match[1] + table() + match[2], text)
-    if options.check:
-        return int(new != text)
-    README.write_text(new, encoding="utf-8")
-    return 0
+    options = level.parser(__doc__).parse_args()
+    return level.keep({README: level.with_part(README, "models", table())}, options.check)
 
 
 if __name__ == "__main__":

@@ -6,9 +6,7 @@ python scripts/scale_costs.py --loading     how many pictures a second one core 
 Every figure follows from the constants below. Change them to your own prices and run it again.
 """
 
-import argparse
 import io
-import re
 import sys
 import tarfile
 import tempfile
@@ -16,6 +14,7 @@ import time
 from functools import cache
 from pathlib import Path
 
+import level
 import numpy as np
 import torch
 from PIL import Image
@@ -26,7 +25,6 @@ from clip_lab.data.pair_sources import open_pairs
 from clip_lab.model import CLIP, CONFIGS, CLIPConfig, TextConfig
 
 PAGE = Path(__file__).parents[1] / "book/scale.md"
-PART = re.compile(r"(<!-- scale -->\n).*?(<!-- /scale -->)", re.DOTALL)
 
 # -- what is assumed ------------------------------------------------------------------------------
 
@@ -221,19 +219,14 @@ def measure_loading(count: int = 256, rounds: int = 8) -> tuple[float, float]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--check", action="store_true", help="fail if the tables are not level")
+    parser = level.parser(__doc__)
     parser.add_argument("--loading", action="store_true", help="measure a core, write nothing")
     options = parser.parse_args(arguments)
     if options.loading:
         speed, size = measure_loading()
         print(f"{speed:.0f} pictures a second, one core, {size / 1e3:.0f} kB each")
         return 0
-    text = PAGE.read_text(encoding="utf-8")
-    new = PART.sub(lambda match: match[1] + tables() + match[2], text)
-    if not options.check:
-        PAGE.write_text(new, encoding="utf-8")
-    return int(options.check and new != text)
+    return level.keep({PAGE: level.with_part(PAGE, "scale", tables())}, options.check)
 
 
 if __name__ == "__main__":

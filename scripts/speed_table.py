@@ -3,17 +3,16 @@
 python scripts/speed_table.py [--check]
 """
 
-import argparse
 import json
-import re
 import sys
 from pathlib import Path
 from typing import Any
 
+import level
+
 ROOT = Path(__file__).parents[1]
 PLACES = (ROOT / "README.md", ROOT / "book/real_clip.md")
 RESULT = ROOT / "benchmarks/results/inference.json"
-PART = re.compile(r"(<!-- speed -->\n).*?(<!-- /speed -->)", re.DOTALL)
 NAMES = ("clip_lab", "openai/CLIP", "open_clip", "transformers")
 
 
@@ -63,17 +62,10 @@ def table() -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--check", action="store_true", help="fail if a table is not level")
-    options = parser.parse_args()
-    level = True
-    for place in PLACES:
-        text = place.read_text(encoding="utf-8")
-        new = PART.sub(lambda match: match[1] + table() + match[2], text)
-        level &= new == text
-        if not options.check:
-            place.write_text(new, encoding="utf-8")
-    return int(options.check and not level)
+    options = level.parser(__doc__).parse_args()
+    return level.keep(
+        {page: level.with_part(page, "speed", table()) for page in PLACES}, options.check
+    )
 
 
 if __name__ == "__main__":

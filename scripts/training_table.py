@@ -5,17 +5,16 @@ python scripts/training_table.py [--check]
 Every figure as it stands in benchmarks/results/training.json.
 """
 
-import argparse
 import json
-import re
 import sys
 from pathlib import Path
 from typing import Any
 
+import level
+
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "book/training_speed.md"
 RESULT = ROOT / "benchmarks/results/training.json"
-PART = re.compile(r"(<!-- training -->\n).*?(<!-- /training -->)", re.DOTALL)
 MISSING = "not measured yet"
 LOSSES = ("naive", "open_clip", "tiled")
 NO = "–"
@@ -117,14 +116,8 @@ def origin(part: dict[str, Any]) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--check", action="store_true", help="fail if the tables are not level")
-    options = parser.parse_args()
-    text = PAGE.read_text(encoding="utf-8")
-    new = PART.sub(lambda match: match[1] + table() + match[2], text)
-    if not options.check:
-        PAGE.write_text(new, encoding="utf-8")
-    return int(options.check and new != text)
+    options = level.parser(__doc__).parse_args()
+    return level.keep({PAGE: level.with_part(PAGE, "training", table())}, options.check)
 
 
 if __name__ == "__main__":

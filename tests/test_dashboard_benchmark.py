@@ -13,12 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))  # `benchmarks` is no installed package
+sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]  # neither benchmarks nor scripts are installed
+
+import dashboard_table  # noqa: E402
 
 from benchmarks.dashboard import folder  # noqa: E402
 from benchmarks.dashboard.figures import Asked, milliseconds, slope, told  # noqa: E402
 from benchmarks.training.__main__ import merge  # noqa: E402
-from scripts import dashboard_table  # noqa: E402
 
 httpx = pytest.importorskip("httpx", reason="the benchmark speaks HTTP (extra 'apps')")
 pytest.importorskip("gradio", reason="the benchmark's load needs the extra 'apps'")

@@ -8,14 +8,15 @@ import pytest
 import torch
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))  # `benchmarks` is no installed package
+sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]  # neither benchmarks nor scripts are installed
+
+import training_table  # noqa: E402
 
 from benchmarks.training import gpu, loss, memory, step  # noqa: E402
 from benchmarks.training.__main__ import merge  # noqa: E402
 from benchmarks.training.contenders import OURS, THEIRS, TINY, Ours, Theirs  # noqa: E402
 from benchmarks.training.inputs import batch, captions, vectors  # noqa: E402
 from clip_lab.losses import info_nce, tiled_info_nce  # noqa: E402
-from scripts import training_table  # noqa: E402
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.dashboard.figures import Record
-from benchmarks.inference.inputs import _like_a_photograph as like_a_photograph
+from benchmarks.inference.inputs import like_a_photograph
 from clip_lab import load
 from clip_lab.search import FolderIndex
 

@@ -44,13 +44,13 @@ def write_photographs(folder: Path, number: int) -> list[Path]:
     paths = []
     for i in range(number):
         path = folder / f"{i:04d}.jpg"
-        pixels = _like_a_photograph(*SIZES[i % len(SIZES)], chance)
+        pixels = like_a_photograph(*SIZES[i % len(SIZES)], chance)
         Image.fromarray(pixels).save(path, quality=QUALITY)
         paths.append(path)
     return paths
 
 
-def _like_a_photograph(width: int, height: int, chance: np.random.Generator) -> np.ndarray:
+def like_a_photograph(width: int, height: int, chance: np.random.Generator) -> np.ndarray:
     """Noise whose amplitude falls with frequency (Field 1987), the three colours nearly alike."""
     noise = chance.normal(size=(height, width, 1)) + 0.3 * chance.normal(size=(height, width, 3))
     rows, columns = np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)

@@ -96,20 +96,30 @@ def bars(
         )
         tops = means
         if spans[0].seeds > 1:
-            low, high = (
-                np.clip([getattr(s, end) for s in spans], *_ends(values, times))
-                for end in ("low", "high")
-            )
-            reach = (means - low, high - means)
-            axis.errorbar(places, means, reach, fmt="none", ecolor=INK, capsize=3, linewidth=1)
-            shift = np.linspace(-0.2, 0.2, len(numbers))[:, None] * width
-            axis.plot(places + shift, numbers, ".", color=INK, markersize=3)
+            ends = ([getattr(span, end) for span in spans] for end in ("low", "high"))
+            low, high = (np.clip(end, *_ends(values, times)) for end in ends)
+            _whiskers(axis, places, numbers, (low, high), width)
             tops = np.maximum(high, numbers.max(axis=0))
         _on_top(axis, places, tops, [form.format(mean) for mean in means])
     axis.set_xticks(range(len(names)), names)
     axis.tick_params(axis="x", length=0)
     if len(groups) > 1:
         legend(axis, len(groups))
+
+
+def _whiskers(
+    axis: "Axes",
+    places: np.ndarray,
+    numbers: np.ndarray,
+    ends: tuple[np.ndarray, np.ndarray],
+    width: float,
+) -> None:
+    """The interval of each mean over (seeds, names), and a dot for each seed."""
+    means = numbers.mean(axis=0)
+    reach = (means - ends[0], ends[1] - means)
+    axis.errorbar(places, means, reach, fmt="none", ecolor=INK, capsize=3, linewidth=1)
+    shift = np.linspace(-0.2, 0.2, len(numbers))[:, None] * width
+    axis.plot(places + shift, numbers, ".", color=INK, markersize=3)
 
 
 def _on_top(axis: "Axes", places: np.ndarray, tops: np.ndarray, texts: Sequence[str]) -> None:
