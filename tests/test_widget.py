@@ -1,6 +1,9 @@
 """The matrix widget: what Python hands over, and what a browser makes of it without a kernel."""
 
 import math
+import re
+from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,8 +15,10 @@ from chromium import visit, widget_page
 
 from clip_lab.errors import LabError
 from clip_lab.losses import info_nce
+from clip_lab.view import widgets
 from clip_lab.view.widgets import MatrixWidget, static_html
 
+WIDGETS = Path(widgets.__file__).parent
 CAPTIONS = ["cat", "dog", "red apple", "</script><b>bold</b>", "<!-- <script>"]
 N = len(CAPTIONS)
 
@@ -57,6 +62,16 @@ def test_it_holds_what_it_was_given():
 def test_what_it_can_not_show_is_told(cosines, pictures, captions, options, words):
     with pytest.raises(LabError, match=words):
         MatrixWidget(cosines, pictures, captions, **options)
+
+
+@pytest.mark.parametrize("module", sorted(WIDGETS.glob("*.js")), ids=lambda path: path.stem)
+def test_no_module_declares_again_what_the_base_declares(module):
+    """They become one module, in which a second declaration would stop the whole widget."""
+    declares = re.compile(r"^(?:async )?(?:function\*?|const|let|class) (\w+)", re.MULTILINE)
+    shared = declares.findall((WIDGETS / "base.js").read_text("utf-8"))
+    own = [] if module.stem == "base" else declares.findall(module.read_text("utf-8"))
+    assert len(shared) > 8
+    assert [name for name, times in Counter([*shared, *own]).items() if times > 1] == []
 
 
 def test_a_notebook_gets_the_live_widget_and_a_page_gets_html():

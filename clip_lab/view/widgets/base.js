@@ -68,6 +68,19 @@ function fillMatrix(table, captions, pictures, onFocus) {
   return cells;
 }
 
+/** A form with a field for words of one's own: shown only where a kernel can answer `asked`. */
+function connectField(form, model, put) {
+  // `send` is in every live model, and not in the stand-in of a page without a kernel.
+  form.hidden = !(model.get("writable") && typeof model.send === "function");
+  const field = form.querySelector("input");
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    if (!field.value.trim()) return;
+    put("asked", field.value);
+    field.value = "";
+  });
+}
+
 /** anywidget's `render`. `build(model, el, put)` fills `el` and returns the function that brings it
  * up to the model's state, called whenever one of `moved` changes; when one of `given` does, all is
  * built anew. */

@@ -78,19 +78,6 @@ function fillDigest(table, map, caption) {
     make("th", { scope: "row" }, `${i + 1}`), ...row.map((v) => make("td", {}, exact(v))))));
 }
 
-/** The field for a prompt of one's own: only where a kernel can answer it. */
-function connectOwn(form, model, put) {
-  // `send` is in every live model, and not in the stand-in of a page without a kernel.
-  form.hidden = !(model.get("writable") && typeof model.send === "function");
-  const field = form.querySelector("input");
-  form.addEventListener("submit", (event) => {
-    event.preventDefault();
-    if (!field.value.trim()) return;
-    put("asked", field.value);
-    field.value = "";
-  });
-}
-
 /** Everything that is chosen once and for all; returns what marks the model's choices. */
 function connect(find, model, put) {
   const images = model.get("names").map((name, i) => [i, make("img",
@@ -101,7 +88,7 @@ function connect(find, model, put) {
     ["shared", "the highest of all prompts"]], (value) => put("scale", value));
   const slider = find("[type=range]");
   slider.addEventListener("input", () => put("strength", Number(slider.value)));
-  connectOwn(find("form"), model, put);
+  connectField(find("form"), model, put);
   return () => {
     check(pictures, model.get("picture"));
     check(methods, model.get("method"));

@@ -59,19 +59,6 @@ function say(paragraph, ranked, name, known) {
     : `“${name}”, its name, is not on the list, so it can't be the answer.`;
 }
 
-/** The field for words of one's own: only where a kernel can encode them. */
-function connectOwn(form, model, put) {
-  // `send` is in every live model, and not in the stand-in of a page without a kernel.
-  form.hidden = !(model.get("writable") && typeof model.send === "function");
-  const field = form.querySelector("input");
-  form.addEventListener("submit", (event) => {
-    event.preventDefault();
-    if (!field.value.trim()) return;
-    put("asked", field.value);
-    field.value = "";
-  });
-}
-
 /** Puts the whole into `el`; returns the function that brings it up to the model's state. */
 function build(model, el, put) {
   el.innerHTML = SKELETON;
@@ -84,7 +71,7 @@ function build(model, el, put) {
   const images = model.get("names").map((name, i) => [i, make("img",
     { src: model.get("pictures")[i], alt: `picture of: ${name}`, title: name })]);
   const pictures = radios(find(".cl-pictures"), images, (i) => put("picture", i));
-  connectOwn(find("form"), model, put);
+  connectField(find("form"), model, put);
   let [words, boxes] = [null, []];
   return () => {
     const [chosen, listed] = [model.get("picture"), model.get("listed")];
