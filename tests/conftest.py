@@ -1,6 +1,7 @@
 """Shared by all tests: shapes checked at run time, one thread, a tiny model."""
 
 import os
+from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -48,13 +49,24 @@ CORPUS = [
 ] * 2  # fmt: skip
 
 
-def pytest_collection_finish(session: pytest.Session) -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Where all tests are run, the book is begun at once, to be done when its tests come."""
-    files = {item.path.name for item in session.items}
-    if {"test_book.py", "test_app.py"} <= files and not session.config.option.collectonly:
-        from book_build import begun
+    whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
+    worker = hasattr(config, "workerinput")  # of pytest-xdist: the first process has begun it
+    if whole and not worker and not config.option.collectonly:
+        from book_build import begin
 
-        begun()
+        begin()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Side by side, a file's tests stay together, and those that run a chapter with its own."""
+    for item in items:
+        given = item.callspec.params if hasattr(item, "callspec") else {}
+        chapter = given.get("chapter", getattr(item.module, "CHAPTER", None))
+        place = chapter if isinstance(chapter, Path) else item.path
+        item.add_marker(pytest.mark.xdist_group(place.stem))
 
 
 @pytest.fixture
