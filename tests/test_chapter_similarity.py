@@ -49,7 +49,10 @@ def test_the_highest_diagonal_belongs_to_the_model_that_finds_least(ran):
 
 def test_twins_make_two_of_three_rows_wrong_and_names_make_it_good(ran):
     assert ran["rows"] <= 1 / 3 + 1e-6 and ran["columns"] <= 1 / 3 + 1e-6
-    assert min(ran["by_name"]) > 2 / 3
+    assert min(ran["by_name"]) > 0.95
+    blocks = ran["blocks"].unflatten(0, (8, 3)).unflatten(2, (8, 3))  # thing, artist, thing, which
+    own = torch.einsum("tatk->tak", blocks)
+    assert own.min() > 0.6  # all three artists' pictures are of the thing that the caption says
 
 
 def test_forgotten_lengths_spare_the_rows_and_break_the_columns(ran):

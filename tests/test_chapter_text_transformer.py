@@ -67,6 +67,9 @@ def test_states_move_from_the_replaced_token_on_and_not_before(ran):
     assert np.tril(moved, -1).max() < 1e-6
     assert moved[np.triu_indices(len(moved))].min() > 0.01
     assert moved[:, -1].min() > 0.05  # every token reaches the end token
+    red, circle = 2, 3  # places in "start a red circle ..."
+    assert moved[red].argmax() == circle
+    assert moved[red, red] < 0.1 * moved[red, circle]
 
 
 def test_mistakes_cost_what_the_chapter_says(ran):
@@ -76,6 +79,7 @@ def test_mistakes_cost_what_the_chapter_says(ran):
     assert shares["largest id"] < shares["no mask"]
     assert shares["mask turned round"] == pytest.approx(chance)  # all captions are one
     assert shares["no end token"] == pytest.approx(chance)
+    assert len(set(ran["places"].tolist())) == 1  # "of one length, as these are"
     upside = ran["vectors"]["mask turned round"]
     assert torch.allclose(upside, upside[0].expand_as(upside), atol=1e-6)
 
@@ -100,8 +104,8 @@ def test_word_order_is_seen_and_hardly_counts(ran):
 
 def test_without_positions_and_mask_order_is_gone_and_only_then(ran):
     seen = ran["swap_seen"]
-    assert abs(seen["none", "no mask"]) < 1e-5
-    rest = [value for key, value in seen.items() if key != ("none", "no mask")]
+    assert abs(seen["no positions", "no mask"]) < 1e-5
+    rest = [value for key, value in seen.items() if key != ("no positions", "no mask")]
     assert len(rest) == 3
     assert min(rest) > 1e-3
 
@@ -112,6 +116,8 @@ def test_the_published_results_are_as_told(ran):
         key = "plain_relation" if name == "relations" else "plain_swapped"
         assert len(runs) >= 3
         assert low < np.mean([run[key] for run in runs]) < high
+        twins = ran["results"]()[name].verdict.effects["gain by twins"]
+        assert not twins.apart  # "learnt measurably no more"
 
 
 def test_it_takes_less_than_twenty_seconds(ran):

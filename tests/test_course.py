@@ -27,6 +27,7 @@ from clip_lab.course import (  # noqa: E402
     hint,
     predict_choice,
     predict_number,
+    verdict,
 )
 from clip_lab.course.build import (  # noqa: E402
     NOTEBOOKS,
@@ -36,6 +37,8 @@ from clip_lab.course.build import (  # noqa: E402
     student_notebook,
 )
 from clip_lab.errors import LabError  # noqa: E402
+from clip_lab.experiments.registry import NAMES  # noqa: E402
+from clip_lab.experiments.report import results  # noqa: E402
 from clip_lab.view import notebook_figures as figures  # noqa: E402
 
 BY_CHAPTER = [
@@ -118,6 +121,20 @@ def test_learners_own_text_cannot_become_markup():
     with pytest.raises(Wrong) as caught:
         predict_number("q", "<script>", low=0, high=1)
     assert "<script>" in str(caught.value)  # plain text: the front end shows it as such
+
+
+def test_a_verdict_is_the_published_one():
+    note = verdict("binding")
+    assert note.title == "Claim 17 holds."
+    assert results()["binding"].verdict.because in note.text
+    with pytest.raises(LabError, match="bindings"):
+        verdict("bindings")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_claim_is_told_in_a_chapter(name):
+    """... by its published verdict, which `verdict`, or the result itself, holds."""
+    assert any(f'"{name}"' in path.read_text("utf-8") for path in CHAPTERS)
 
 
 # The builder, and the chapters as files

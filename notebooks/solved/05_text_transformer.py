@@ -1,16 +1,16 @@
 # %% [markdown]
 # # The text transformer
 #
-# A caption goes in as token numbers and comes out as one vector, of the length that the picture's
-# vector has. Between the two stands a small GPT: CLIP's text tower. In this chapter you build it
-# from four functions, and it agrees with the lab's to float precision.
+# A caption goes in as token numbers and comes out as one vector, in the space of the pictures'
+# vectors. Between the two stands a small GPT: CLIP's text tower. In this chapter you build it from
+# four functions, and it agrees with the lab's to float precision.
 #
 # Afterwards you can
 #
 # * write a causal mask, and say which of two opposite conventions a library means;
 # * predict which tokens a change in a caption can reach, and which it can't;
 # * say where a caption's vector is read, and why not at the first token;
-# * recognise four mistakes that real projects made here, none of which raised an error;
+# * recognise mistakes that real projects made here, none of which raised an error;
 # * say what this tower knows about word order, and what it doesn't use.
 #
 # You need chapter 2 (tokens) and chapter 3 (attention, LayerNorm, residuals). About an hour.
@@ -261,8 +261,10 @@ figures.show(
 )
 
 # %% [markdown]
-# The triangle is the mask, seen from outside: not small numbers but zeros. Look at the last column.
-# Every replaced token reaches the end token's state, which is why it can stand for the caption.
+# The triangle is the mask, seen from outside: not small numbers but zeros. Look at the last column:
+# every replaced token reaches the end token's state, which is why it can stand for the caption. And
+# look at the row of “red”: its own state hardly moves; that of “circle”, the noun after it, moves
+# most. There the two come together.
 #
 # ## Play
 #
@@ -295,7 +297,7 @@ print(f"start token's state over {len(rows)} captions: {apart:.1e} apart")
 # The same weights and pictures; only the reading differs. For each picture the tower's captions
 # compete, and the one with the largest cosine wins.
 #
-# 1. **No mask.** A serving engine's tower ran so
+# 1. **No mask**, and so padding is read as well. A serving engine's tower ran so
 #    ([sglang#14364](https://github.com/sgl-project/sglang/pull/14364)).
 # 2. **Mask turned round**: True where PyTorch's other function wants it
 #    ([LLMs-from-scratch#1061](https://github.com/rasbt/LLMs-from-scratch/issues/1061)).
@@ -322,6 +324,7 @@ least_guess
 n = rows.shape[1]
 places = end_places(rows, end)
 causal, everyone = causal_mask(n), torch.ones(n, n, dtype=torch.bool)
+# As if the start and end tokens had small ids: the largest is some word's.
 largest_word = rows.masked_fill(rows >= end - 1, -1).argmax(dim=1)
 
 vectors = {
@@ -344,8 +347,9 @@ figures.show(
 
 # %% [markdown]
 # No error, no warning, vectors of the right shape. With the mask turned round the end token sees
-# itself and padding, and all captions are one. Without a mask most pictures still find theirs: the
-# kind of fault that can live for years. Only a comparison with known vectors shows it.
+# itself and padding, and all captions of one length, as these are, become one. Without a mask most
+# pictures still find theirs: the kind of fault that can live for years. Only a comparison with
+# known vectors shows it.
 #
 # The largest id has a second trap. Textual inversion teaches a tower a *new word*, whose id comes
 # after all others, and so above the end token's. Hugging Face's CLIP read its vector at that word
@@ -359,7 +363,7 @@ scarlet = len(encoder.tokenizer)  # the next free id
 larger = copy.deepcopy(tower)
 old = tower.token_embedding.weight
 larger.token_embedding = nn.Embedding.from_pretrained(
-    torch.cat([old, old[red : red + 1]])  # the new word means what "red" means
+    torch.cat([old, old[red : red + 1]])  # it starts as a copy of "red"
 )
 pair = encoder.tokenizer(["a small red circle", "a small red star"])
 pair[pair == red] = scarlet
@@ -372,8 +376,8 @@ for name, at in {
     print(f"{name:10}  cosine of scarlet circle and star {circle @ star:.3f}")
 
 # %% [markdown]
-# Read at the new word, a circle and a star are the same to the last digit: the noun comes later,
-# and the mask keeps it out.
+# Read at the new word, a circle and a star are the same: the noun comes later, and the mask keeps
+# it out.
 #
 # ## Explain
 #
@@ -438,12 +442,11 @@ both = torch.cat([row, swap[:, : row.shape[1]]])
 last = end_places(both, end)
 masks = {"causal mask": mask, "no mask": torch.ones_like(mask)}
 swap_seen = {}
-for positions, model in {"positions": tower, "none": without}.items():
+for positions, model in {"positions": tower, "no positions": without}.items():
     for masked, m in masks.items():
         a, b = read(token_states(model, both, m), last)
-        swap_seen[positions, masked] = 1 - (a @ b).item()
-        gap = swap_seen[positions, masked]
-        print(f"{positions:10} {masked:12} 1 - cosine: {gap:.6f}")
+        gap = swap_seen[positions, masked] = 1 - (a @ b).item()
+        print(f"{positions:12} {masked:12} 1 - cosine {gap:.6f}")
 
 print()
 for name in ("relations", "binding"):
@@ -454,8 +457,10 @@ for name in ("relations", "binding"):
 # order in, as do positions. (These weights were trained with both: only the zero is a law.) So the
 # tower sees order, and training taught it to make next to nothing of it. Against pictures it is the
 # same: models trained for the purpose told “left of” from its opposite no better than a coin
-# (above: claims 16 and 17 of the lab's evidence). Captions of one batch rarely share all their
-# words, so the loss seldom asks for more. Chapter 13 goes on from here.
+# (above: claims 16 and 17 of the lab's evidence). The usual explanation is that captions of a batch
+# rarely share all their words, so the loss seldom asks for their order. It can't be all: with the
+# swapped twin in every batch, the lab's small models learnt measurably no more (above). Chapter 13
+# goes on from here.
 #
 # ## Exercises
 #
@@ -476,9 +481,9 @@ check("cut_to_longest", cut_to_longest)
 
 # %% [markdown]
 # **★★ Masks that are added.** Hugging Face adds masks to the scores, as large negative numbers. It
-# added two, one causal and one for padding, and where both hid a token the sum was out of range
-# ([transformers#18797](https://github.com/huggingface/transformers/issues/18797),
-# [#27114](https://github.com/huggingface/transformers/pull/27114)). Join them safely.
+# added two, one causal and one for padding. Where both hid a token they counted twice
+# ([transformers#18797](https://github.com/huggingface/transformers/issues/18797)), or their sum was
+# out of range ([#27114](https://github.com/huggingface/transformers/pull/27114)). Join them safely.
 
 # %%
 def additive_mask(

@@ -26,7 +26,7 @@ from torch.nn import functional as F
 
 import clip_lab
 from clip_lab.course import check, explain, hint
-from clip_lab.course import predict_choice, predict_number
+from clip_lab.course import predict_choice, predict_number, verdict
 from clip_lab.data.shapes import ShapesPairs, shapes_test
 from clip_lab.losses import info_nce
 from clip_lab.model import CLIP, CLIPConfig, TextConfig, ViTConfig
@@ -54,13 +54,14 @@ captions = [text for batch in batches for text in batch.captions]
 test = shapes_test(copies=4, size=32)
 
 seen = [picture.permute(1, 2, 0).numpy() for picture in pictures[:8]]
-print(f"{len(captions):,} pairs to train on; a test of {len(test.pictures)}")
+print(f"{len(captions):,} pairs to train on;", end=" ")
+print(f"to test: {len(test.pictures)} pictures of {len(test.captions)} things")
 figures.show(figures.contact_sheet(seen, captions[:8], columns=4))
 
 # %% [markdown]
 # ## Predict
 #
-# The built-in model was trained for 3,000 batches of 256 such pairs, from nothing.
+# The built-in model started from nothing and saw 3,000 batches of 256 pairs, these and harder ones.
 
 # %%
 # <solution: guess = ...>
@@ -136,8 +137,9 @@ ScrubberWidget(
 #
 # The first steps are taken by a model that knows nothing, with Adam's averages still empty; the
 # last ones should settle. So the learning rate is a product of three: its peak, a **ramp**, and a
-# **half cosine**. The ramp is 1/w at step 0, 2/w at step 1, and from step w − 1 on stays 1. The
-# half cosine falls from 1 at step 0, and would reach 0 at the step after the last.
+# **half cosine**. With a warm-up of w steps, the ramp is 1/w at step 0, 2/w at step 1, and stays 1
+# from step w − 1 on. The half cosine falls from 1 at step 0, and would reach 0 at the step after
+# the last.
 
 # %%
 def warmup_cosine(peak: float, warmup: int, step: int, steps: int) -> float:
@@ -164,10 +166,11 @@ figures.show(figures.rates({"of the run above": ours}))
 # %% [markdown]
 # ## Build: what may decay
 #
-# AdamW makes weights smaller by lr · decay of themselves in each step, apart from the gradient.
-# That is meant for matrices, whose size is no knowledge. A LayerNorm's gain is different: it starts
-# at 1, and pulled to 0 it would switch its channel off. The paper spares “gains or biases” (section
-# 2.5). With them goes the temperature. All of these are tensors of fewer than two dimensions.
+# Apart from the gradient, AdamW shrinks weights by lr · decay of themselves in each step. For
+# matrices that is a brake on needless growth. A LayerNorm's gain is different: it starts at 1, and
+# pulled to 0 it would switch its channel off. The paper spares “gains or biases” (section 2.5). So
+# is the temperature spared, here and in open_clip. All of these are tensors of fewer than two
+# dimensions.
 
 # %%
 def decay_groups(
@@ -205,7 +208,7 @@ print(f"Decay alone would leave {left:.0%} of a gain in those 3,000 steps.")
 # ([openai/CLIP#46](https://github.com/openai/CLIP/issues/46)): who copies it has to add it.
 #
 # (Two pictures of a batch may have the same caption. Here they count as wrong for each other; the
-# lab's own loop lets both be right, as chapter 6's last exercise does.)
+# lab's own loop lets both be right, as chapter 7's last exercise does.)
 
 # %%
 def training_step(
@@ -316,37 +319,40 @@ for name, setting in settings.items():
     models[name] = model
 
 print(f"{sum(p.numel() for p in model.parameters()):,} weights each")
-last = [f"{points[-1][1]:.2f} {name}" for name, points in losses.items()]
-figures.show(
-    figures.runs(losses, accuracy, nothing=math.log(64), chance=1 / 44),
-    lowest_guess.measured(", ".join(last)),
-)
-
-# %% [markdown]
-# **A misconception: “the loss falls, so it learns.”** On 128 pairs the loss falls to nearly
-# nothing: so many weights can learn 128 pairs by heart. On the test, the model that recites them is
-# hardly better than chance; the one whose loss stayed hundreds of times higher is far better. Only
-# pairs that were kept back tell memory from knowledge.
-#
-# Without warm-up the loss ends at ln 64, that of a model which knows nothing. The first large steps
-# have driven all vectors of a tower together, and from there hardly a gradient leads out:
-
-# %%
 for name, model in models.items():
     with torch.no_grad():
         rows = F.normalize(model.encode_image(test_scaled), dim=-1)
     alike = (rows @ rows.T).mean()
     print(f"{name:12} mean cosine between two pictures {alike:.3f}")
+last = [f"{name}: {points[-1][1]:.2f}" for name, points in losses.items()]
+figures.show(
+    figures.runs(losses, accuracy, nothing=math.log(64), chance=1 / 44),
+    lowest_guess.measured("; ".join(last)),
+    *map(verdict, ["data_size", "noisy_captions", "locked_tower"]),
+)
 
 # %% [markdown]
-# If *your* loss stands at the logarithm of your batch, look there first.
+# **A misconception: “the loss falls, so it learns.”** On 128 pairs the loss falls to nearly
+# nothing: so many weights can learn 128 pairs by heart. On the test, the model that recites them
+# stays near chance; the one whose loss is hundreds of times higher is far better. Only pairs that
+# were kept back tell memory from knowledge.
+#
+# Without warm-up the loss ends at ln 64, that of a model which knows nothing. The first large steps
+# have driven all vectors of a tower together (see the cosines), and from there hardly a gradient
+# leads out. If *your* loss stands at the logarithm of your batch, look there first.
+#
+# **More pairs, or better ones?** The notes tell of longer measurements: ever more pairs; captions
+# most of which are wrong; and a good image tower that is *locked* while a text tower learns to match
+# it ([LiT](https://arxiv.org/abs/2111.07991)). Pairs help until something else limits, here the
+# length of the training. Wrong captions are not free, at least not at this size. And whoever has a
+# good image tower needs far fewer captions.
 #
 # ## Build: stop and go on
 #
 # Runs get interrupted. To go on *exactly*, the weights aren't enough: AdamW keeps two averages for
-# each weight, and the schedule needs the step. In [the_well#77](
-# https://github.com/PolymathicAI/the_well/issues/77) the schedule's state had been forgotten, and
-# resumed runs went another way.
+# each weight, and the schedule needs the step. (So does the order of the pairs: above, `batch`
+# makes it from the step.) In [the_well#77](https://github.com/PolymathicAI/the_well/issues/77) the
+# schedule's state had been forgotten, and resumed runs went another way.
 
 # %%
 def checkpoint(model: nn.Module, adamw: torch.optim.Optimizer, step: int):
@@ -457,14 +463,15 @@ figures.show(
 # %% [markdown]
 # Float16 has no number as small as 10⁻⁸: ε *is* 0. Nor has it one for the squares of most
 # gradients, so v is 0 too. Where the gradient isn't 0, the step is infinite; where it is 0 (as for
-# all tokens that this batch doesn't contain), 0/0 is `nan`. JAX's Adam fell into the same hole
-# ([optax#1755](https://github.com/google-deepmind/optax/pull/1755)).
+# all tokens that this batch doesn't contain), 0/0 is `nan`. The same hole was found in Optax, JAX's
+# library of optimisers ([optax#1755](https://github.com/google-deepmind/optax/pull/1755)).
 #
-# A larger ε, a common remedy, gives numbers again, but twice as many weights stand still as in
-# float32: their step is too small to change a float16. The sound way is the last line: weights and
-# averages in float32, only products of matrices in 16 bits (“mixed precision”, section 2.5 of the
-# paper). bfloat16 has float32's range; with float16, the loss is also scaled up on the way back, so
-# that small gradients don't become 0 (`clip_lab/training/precision.py`).
+# A larger ε, a common remedy, gives numbers again, but nearly twice as many weights stand still as
+# in float32: their step is too small to change a float16. The sound way is the last line: weights
+# and averages in float32, only products of matrices in 16 bits (“mixed precision”, section 2.5 of
+# the paper). bfloat16 has float32's range. With float16, one also multiplies the loss before going
+# back and divides the gradients afterwards, so that small ones don't become 0
+# (`clip_lab/training/precision.py`).
 #
 # ## Explain
 #
@@ -509,8 +516,8 @@ def split_by_caption(
 check("split_by_caption", split_by_caption)
 
 # %%
-halves = set(captions[:3686]), captions[3686:]
-leaked = sum(text in halves[0] for text in halves[1]) / len(halves[1])
+known, tenth = set(captions[:3686]), captions[3686:]
+leaked = sum(text in known for text in tenth) / len(tenth)
 print(f"The last tenth of the pairs: {leaked:.0%} have a caption of the rest.")
 
 # %% [markdown]
@@ -534,8 +541,9 @@ check("clip_gradients", clip_gradients)
 
 # %% [markdown]
 # **★★★ AdamW by hand.** One step for one tensor: both averages, their correction for having started
-# at 0 (step counts from 1), the division, and decay *apart* from the gradient. (Algorithm 2 of
-# [Loshchilov and Hutter](https://arxiv.org/abs/1711.05101), ε outside of the root.)
+# at 0 (step counts from 1), the division, and decay *apart* from the gradient: lr · decay of the
+# old weight. (Algorithm 2 of [Loshchilov and Hutter](https://arxiv.org/abs/1711.05101); ε stands
+# outside of the root.)
 
 # %%
 def adamw_step(
@@ -563,10 +571,11 @@ def adamw_step(
 check("adamw_step", adamw_step)
 
 # %% [markdown]
-# ## Read on
+# ## What to read
 #
 # * [The CLIP paper](https://arxiv.org/abs/2103.00020), section 2.5 and table 18: optimiser,
 #   schedule, a batch of 32,768, the clamp, mixed precision.
-# * [Micikevicius et al.](https://arxiv.org/abs/1710.03740): why sums are kept in 32 bits.
+# * [Micikevicius et al.](https://arxiv.org/abs/1710.03740): mixed precision, and why weights are
+#   kept in 32 bits.
 # * `clip_lab/training/loop.py`, `schedule.py`, `checkpoint.py`: this chapter, made safe to stop.
 # * `clip-lab train --data shapes --minutes 2` trains one on your machine; `--help` says the rest.

@@ -14,7 +14,7 @@
 # * tell which steps change the ranking and which only the probabilities;
 # * refuse to answer, in a way that works.
 #
-# You need chapters 1 and 6, and about an hour.
+# You need chapters 1, 6 and 7, and about an hour.
 
 # %%
 import torch
@@ -67,7 +67,7 @@ check("zero_shot_weights", zero_shot_weights)
 
 # %% [markdown]
 # That was the training. Pictures come in by one matrix product: cosines, times the learned scale
-# 1/τ. The lab's own classifier does the same. Under each drawing stands the answer, one of all:
+# 1/τ. The lab's own classifier does the same. Under each drawing stands the answer, one of all names:
 
 # %%
 weights = zero_shot_weights(encoder, names, "{}")
@@ -135,9 +135,8 @@ figures.show(
 # %% [markdown]
 # ## Eleven kinds
 #
-# Here every class has one picture. Real tests are lopsided. Let the same drawings be sorted into
-# eleven kinds: more than a quarter are flags. Then “right of all pictures” is mostly a statement
-# about flags and people.
+# Here every class has one picture. Real tests are lopsided. So sort drawings into eleven kinds: more
+# than a quarter are flags. Now “right of all pictures” is mostly a statement about flags and people.
 #
 # **Build.** The *mean per class* gives each class one vote: the share found of each class, then
 # the plain mean. (The paper reports it for four of its data sets; see its table 9.)
@@ -242,18 +241,19 @@ figures.show(
 )
 
 # %% [markdown]
-# The pictures stand where they stood; one border moved. In this model's training captions hardly
-# any thing had an article before it, so the “an” is news to it. Large models are steadier, not
-# immune. OpenAI edited ImageNet's names by trial and error, looking at the accuracies of single
-# classes ([their
-# notebook](https://github.com/openai/CLIP/blob/main/notebooks/Prompt_Engineering_for_ImageNet.ipynb)
-# says so); with other names and one plain template, a user measured 72.4 % where the paper has 76.2
-# % ([CLIP#246](https://github.com/openai/CLIP/issues/246)). A zero-shot result without its labels,
-# to the letter, is no result.
+# No picture has moved, only one label, and its borders with it. In this model's training captions
+# hardly any thing had an article before it, so the “an” is news to it. Large models are steadier,
+# not immune. OpenAI edited ImageNet's names by trial and error, worst classes first, and gained 1.5
+# points for ViT-B/32 ([their
+# notebook](https://github.com/openai/CLIP/blob/main/notebooks/Prompt_Engineering_for_ImageNet.ipynb)):
+# “nail” had been read as fingernail, and became “metal nail”. They looked at labelled pictures, of
+# the training set, to do so. With other names and one plain template, a user measured 72.4 % where
+# the paper has 76.2 % ([CLIP#246](https://github.com/openai/CLIP/issues/246)). A zero-shot result
+# without its labels, to the letter, is no result.
 #
-# The first two lines hold a trap for who looks at one number only. “Sports” for “sport” makes
-# accuracy go *up*: a label that had drawn people and vehicles to itself lost its pull, and its own
-# class with it.
+# The first two lines hold a trap for who looks at sums only. With “sports” for “sport” accuracy goes
+# *up*, and the mean per class hardly moves: a label that had drawn people and vehicles to itself
+# lost its pull, and its own class with it.
 #
 # ## How sure is it?
 #
@@ -366,9 +366,9 @@ SoftmaxWidget(
 #
 # The towers return vectors of any length; `encode_texts` scales them to 1. A fashion model's
 # library scaled the pictures' and forgot the labels'
-# ([fashion-clip#31](https://github.com/patrickjohncyh/fashion-clip/issues/31)). A video
-# retrieval model was tried without either: the user measured a recall of 21.7 % instead of 29.4 %
-# ([xpool#11](https://github.com/layer6ai-labs/xpool/issues/11)). A README of open_clip's own once
+# ([fashion-clip#31](https://github.com/patrickjohncyh/fashion-clip/issues/31)). A user who searched
+# videos with CLIP had scaled neither, and measured a recall of 21.7 % instead of 29.4 %
+# ([xpool#11](https://github.com/layer6ai-labs/xpool/issues/11)). Even open_clip's README once
 # skipped both ([open_clip#68](https://github.com/mlfoundations/open_clip/issues/68)).
 
 # %%
@@ -398,13 +398,14 @@ forgotten = {
 top_1 = {name: top_k_share(d, own[some], 1) for name, d in forgotten.items()}
 for name, products in forgotten.items():
     confidence = (encoder.scale * products).softmax(dim=-1).amax(dim=-1).mean()
-    print(f"{name:14} forgotten: {top_1[name]:.1%} right,", end=" ")
+    print(f"forgot {name:13} {top_1[name]:.1%} right,", end=" ")
     print(f"{confidence:.0%} sure")
 lengths_of = dict(zip(names, raw_texts.norm(dim=1).tolist(), strict=True))
 longest = sorted(lengths_of, key=lengths_of.get)[-5:]
 answered = forgotten["both"].argmax(dim=1).tolist()
 wins = {name: answered.count(names.index(name)) for name in longest}
-print("longest vectors, and how often they win (500 pictures):", wins)
+print("the five longest, and how often they win:")
+print(", ".join(f"{name} {count}" for name, count in wins.items()))
 length_guess.measured(
     f"pictures' lengths: {top_1['the pictures' + chr(39)]:.1%}, "
     f"labels': {top_1['the labels' + chr(39)]:.1%}, none: {top_1['none']:.1%}"
@@ -413,9 +414,9 @@ length_guess.measured(
 # %% [markdown]
 # A picture's length multiplies all of its logits alike: the ranking stays, to the last place, and
 # only the confidence is ruined. A label's length multiplies its own logit in *every* picture. A
-# generic label with a long vector (here “man” and “ear”) then wins where it shouldn't. The library
-# had normalised the one side that can't matter to its answer, and nothing looked broken: a few
-# points are lost, and no error is raised.
+# label with a long vector (here “man” and “ear”) then wins where it shouldn't. The library had
+# normalised the one side that can't matter to its answer. Nothing looks broken: a few points are
+# lost, and no error is raised.
 #
 # ## A misconception
 #
@@ -528,9 +529,9 @@ for name, table in tables.items():
     print(f"{table.confidence:.1%} sure, {table.accuracy:.1%} right")
 
 # %% [markdown]
-# On the other half the likelihood is better, and so is the ECE, though it isn't 0: a single number
-# can't bend a curve. And it is a τ for lists of 20. Fit it for lists of 5, or for all 1,760 names,
-# and you get another.
+# On the other half the likelihood is better, and so is the ECE, though it isn't 0: one number can't
+# mend every bin. And it is a τ for lists of 20. Fit it for lists of 5, or for all 1,760 names, and
+# you get another.
 #
 # **★★★ Which score knows?** A threshold can sit anywhere. To compare *scores* without choosing one,
 # draw a known and an unknown drawing: how often has the known one the higher score?

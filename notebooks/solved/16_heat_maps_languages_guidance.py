@@ -11,14 +11,12 @@
 # * make two kinds of heat map, and say why a raw one may point at nothing;
 # * mark a map by the pointing game and by IoU, beside chance;
 # * tell by two checks whether a map says anything of the model;
-# * say what a language without training data gets;
+# * say what a language gets that the model never read;
 # * draw by following the similarity uphill, and say why the winner may look like nothing.
 #
 # You need chapters 3, 4 and 6, and about an hour.
 
 # %%
-import textwrap
-
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -26,7 +24,7 @@ from torch.nn import functional as F
 
 import clip_lab
 from clip_lab.course import Note, check, explain, hint
-from clip_lab.course import predict_choice, predict_number
+from clip_lab.course import predict_choice, predict_number, verdict
 from clip_lab.data.emoji import emoji_test
 from clip_lab.data.emoji_table import emoji_table, languages, texts
 from clip_lab.data.shape_captions import with_article
@@ -48,12 +46,6 @@ emoji, shapes = clip_lab.load("emoji"), clip_lab.load("shapes")
 
 def as_shown(pictures: Float[Tensor, "n 3 h w"]) -> list:
     return list(pictures.permute(0, 2, 3, 1).numpy())
-
-
-def claim(name: str) -> None:
-    """What the lab published of one of its experiments."""
-    verdict = results()[name].verdict
-    print(textwrap.fill(f"{verdict.word.upper()}. {verdict.because}", 78))
 
 
 # %% [markdown]
@@ -116,7 +108,8 @@ said = [[noto.labels[noto.targets[i]] for i in rows] for rows in fours]
 with torch.inference_mode():
     pixels = torch.stack([emoji.preprocess(picture) for picture in collages])
     places = patch_vectors(emoji, pixels)
-named = torch.stack([emoji.encode_texts(four, truncate=True) for four in said])
+names = [name for four in said for name in four]
+named = emoji.encode_texts(names, truncate=True).unflatten(0, (-1, 4))
 raw = torch.stack(list(map(place_cosines, places, named)))
 own = torch.arange(4)
 raw_share = (raw.flatten(2).argmax(dim=2) == own).float().mean().item()
@@ -138,20 +131,22 @@ figures.show(
 )
 
 # %% [markdown]
-# Each row is one collage, each column the name of what is in one quarter. The bright quarter is no
-# better than a guess. Nothing in training ever asked a *place* to match a text. Only the pooled
+# Each row is one collage, each column asks for what its quarter holds. The bright quarter is no
+# better than a guess. Nothing in training ever asked a *place* to match a text: only the pooled
 # vector was compared, and on the way there the layers had carried everything everywhere.
 #
 # ## The background, of all places
 #
-# A finer grid doesn't cure it. For the real CLIP,
+# A finer grid doesn't cure it. In the real CLIP,
 # [Li et al. 2023](https://arxiv.org/abs/2304.05653) found raw maps that prefer the background to
-# the thing. They blame the attention, which by queries and keys gathers from places *unlike* the
-# one that asks
-# ([an author's words](https://github.com/xmed-lab/CLIP_Surgery/issues/13)), and what all texts have
-# in common. **CLIP Surgery** lets a place gather from its like, and takes the common part off. It
-# needs a ViT. The models used here are ResNets, so look at maps that the lab published with claim
-# 23, of the first of five small ViTs; the scores are of all five. Beside them: attention rollout, and attention weighed by its gradient.
+# the thing. They blame two causes: attention by queries and keys gathers from places *unlike* the
+# one that asks ([an author's words](https://github.com/xmed-lab/CLIP_Surgery/issues/13)), and all
+# texts share a common part. **CLIP Surgery** lets a place gather from its like, and takes the
+# common part off.
+#
+# That needs a ViT, and the models used here are ResNets. So look at what the lab published with
+# claim 23: maps of the first of five small ViTs, scores of all five. Two more methods stand beside:
+# attention rollout, and attention weighed by its gradient.
 #
 # **Build** the marking. In the *pointing game*
 # ([Zhang et al. 2016](https://arxiv.org/abs/1608.00507), 4.1) a map scores if its highest point
@@ -206,7 +201,6 @@ agree = all(
     for maps in kept
 )
 raw_named, raw_other = scores["raw similarity"]
-claim("heat_maps")
 figures.show(
     figures.overlays(
         as_shown(draw(scenes[:3], 128)),
@@ -220,13 +214,16 @@ figures.show(
         f"{blind:.0%} by chance (2,500 pictures)"
     ),
     Note("Your marking agrees with the lab's", str(agree)),
+    verdict("heat_maps"),
+    verdict("referring"),
 )
 
 # %% [markdown]
-# In the first and the third row the raw map is *coldest* on the thing named. Over all pictures it
-# points half the time at the background, and more often at the wrong shape than at the right one.
-# Rollout doesn't read the text, so it can't tell one from the other. A map that finds just any
-# object looks good until you count *the other thing* too, and chance: a large thing is hit blindly.
+# In the first and the third row the raw map is *colder* on the thing named than around it. Over
+# all pictures it points half the time at the background, and more often at the wrong shape than at
+# the right one. Rollout doesn't read the text, so it can't tell one from the other. A map that
+# finds just any object looks good, until you count hits on *the other* one, and a blind guess's.
+# (Claim 30 used maps and crops to find what was named.)
 #
 # ## Ask from outside
 #
@@ -343,9 +340,9 @@ figures.show(
 )
 
 # %% [markdown]
-# A model that knows nothing still gets a map, as colourful as any; it only can't follow the text. So
-# a heat map is an **estimate**, by one method, with one kind and size of cover. Before you believe
-# it, change the text, and change the weights.
+# A model that knows nothing still gets a map, as colourful as any; it only can't follow the text.
+# So a heat map is an **estimate**, by one method, with one kind and size of cover. Before you
+# believe it, change the text, and change the weights.
 #
 # ## Play
 #
@@ -404,8 +401,9 @@ HeatWidget(
 # ## A misconception
 #
 # **“There is a bright spot, so it is there.”** Maps are shown from their own lowest to their own
-# highest value. As somebody put it in keras-vis, that way there is always something highlighted
-# ([keras-vis#178](https://github.com/raghakot/keras-vis/issues/178)). Ask every scene for a shape
+# highest value. Some tools hand out nothing else: keras-vis scaled every map from 0 to 1, and a
+# user asked for the bare numbers, as what had been zero was lost
+# ([keras-vis#222](https://github.com/raghakot/keras-vis/issues/222)). Ask every scene for a shape
 # and colour that it doesn't hold:
 
 # %%
@@ -416,16 +414,25 @@ for here in things:
     free = [one for one in LABELS if not words & set(one.split())]
     missing.append(free[len(missing) * 37 % len(free)])
 heat["absent"] = occluded(shapes, missing)
-peaks = {
-    kind: heat[name].flatten(1).amax(dim=1)
-    for kind, name in (("named, and there", "trained"), ("absent", "absent"))
-}
-there, gone = peaks.values()
+
+
+def scaled(maps: Float[Tensor, "n h w"]) -> Float[Tensor, "n h w"]:
+    """Each map from its own lowest (0) to its own highest value (1)."""
+    low, high = maps.amin((1, 2), True), maps.amax((1, 2), True)
+    return (maps - low) / (high - low)
+
+
+both_kinds = torch.cat([heat["trained"], heat["absent"]])
+ones = int((scaled(both_kinds).amax((1, 2)) == 1).sum())
+there, gone = both_kinds.amax((1, 2)).split(len(scenes))
 apart = (there[:, None] > gone).float().mean().item()
 figures.show(
-    figures.absent(peaks, "highest fall of the cosine in a map"),
-    Note("Scaled by itself, each map peaks at", "1.00, all 200 of them"),
-    Note("Unscaled, the one that is there peaks higher", f"in {apart:.0%}"),
+    figures.absent(
+        {"named, and there": there, "absent": gone},
+        "highest fall of the cosine in a map",
+    ),
+    Note("Scaled by itself, it peaks at 1", f"{ones} of {len(both_kinds)}"),
+    Note("Unscaled, what is there peaks higher", f"in {apart:.0%} of pairs"),
 )
 
 # %% [markdown]
@@ -435,9 +442,9 @@ figures.show(
 # ## Break it
 #
 # A viewer for the attention of vision-language models drew its maps transposed, rows for columns,
-# until a user found that they looked right the other way round
-# ([VLM-Visualizer#1](https://github.com/zjysteven/VLM-Visualizer/issues/1); the author suspected
-# OpenCV, which wants width first). A square grid raises no error.
+# until a user wrote that they looked more right the other way round
+# ([VLM-Visualizer#1](https://github.com/zjysteven/VLM-Visualizer/issues/1)). The author had put the
+# transposition there, and no longer knew why. A square grid raises no error.
 
 # %%
 middle = scenes.centre[rows, which]
@@ -453,14 +460,15 @@ for name, part in (("near the diagonal", near), ("far from it", ~near)):
 print(f"all: {right.mean():.0%} and {turned.mean():.0%}, chance {chance:.0%}")
 
 # %% [markdown]
-# On the diagonal, and so in the middle, where photographs have their thing, half of it still looks
-# right. Test a map with something in a corner off the diagonal.
+# Near the diagonal, and so in the middle, where photographs keep their subject, about half of the
+# hits survive the mistake. Test a map with a thing in the corner above right or below left.
 #
 # ## Languages
 #
-# The `emoji` model heard captions in 28 languages. Here are sixteen things, each drawn by Noto, and
-# a word for each: how often is the own word nearest of sixteen? Then four languages that it never
-# read: Catalan, Czech, Turkish, Greek. Their words are written below. What does Greek get?
+# The `emoji` model read captions in 28 languages and variants. Here are sixteen things, each drawn
+# by Noto, and a word for each: how often is the own word nearest of sixteen? In the 28 these very
+# drawings and words were trained on. Then come four languages that it never read: Catalan, Czech,
+# Turkish, Greek. What does Greek get?
 
 # %%
 # <solution: guess = ...>
@@ -499,7 +507,12 @@ def found(words: list[str]) -> float:
 
 trained = {k: found([texts(k)[code][0] for code in codes]) for k in languages()}
 never = {language: found(words.split()) for language, words in NEW.items()}
-claim("languages")
+heard = {
+    t.casefold() for k in trained for row in texts(k).values() for t in row
+}
+known = {k: len(heard & set(words.split())) for k, words in NEW.items()}
+print("Words of 16 that are a caption in some other language:", known)
+print("σκύλος, dog, in tokens:", len(emoji.tokenizer.encode("σκύλος")))
 figures.show(
     figures.spoken(
         {"in training": trained, "never read": never},
@@ -507,15 +520,17 @@ figures.show(
         predicted=greek_guess.value,
     ),
     greek_guess.measured(f"{never['el']:.0%}; Catalan {never['ca']:.0%}"),
+    verdict("languages"),
 )
 
 # %% [markdown]
-# A language without data gets what its neighbours left it. Catalan shares stems, and so byte pairs
-# (chapter 2), with Spanish, Italian and French. Greek letters fall to byte pairs that training
-# hardly touched. The text tower doesn't know that σκύλος and dog are one thing; only pairs can
-# tell it. The printed claim is the fair comparison: same pictures, two sets of captions. More
-# languages at equal cost meant less English. That price is why
-# [Chinese CLIP](https://arxiv.org/abs/2211.01335) was trained on Chinese pairs.
+# A language without data gets what its neighbours left it. Catalan shares whole words with
+# Spanish and French (*sol*, *arbre*), and stems, and so byte pairs (chapter 2); some mislead, for
+# *gat* is a hole in Dutch. Greek letters stand in no caption: σκύλος falls to twelve single
+# bytes. The text tower can't know that σκύλος and dog are one thing; only pairs can tell it. Claim
+# 22 is the fair comparison: same pictures, two sets of captions. More languages at
+# equal cost meant less English. [Chinese CLIP](https://arxiv.org/abs/2211.01335) kept to one
+# language: some 200 million Chinese pairs, and an image tower that began as CLIP's.
 #
 # ## Guidance
 #
@@ -523,8 +538,8 @@ figures.show(
 # numbers (place, radius, tilt, colour), and `paint` is differentiable.
 #
 # **Build** the step. Then we ask for “a large red star”, twice. Once the seven numbers climb, from
-# random drawings of stars. Once 3,072 free pixels climb, from noise. Beside them stand 300 *true*
-# drawings of large red stars.
+# random drawings of stars. Once all 3,072 values of a 32 × 32 picture climb, from noise. Beside
+# them stand 300 *true* drawings of large red stars.
 
 
 # %%
@@ -575,9 +590,11 @@ def of_pixels(values: Tensor) -> Tensor:
 
 
 climbs: dict[str, list[float]] = {"seven numbers": [], "free pixels": []}
-for _ in range(120):
-    climbs["seven numbers"].append(of_drawing(numbers).max().item())
-    climbs["free pixels"].append(of_pixels(free).max().item())
+for step in range(121):
+    if step % 5 == 0:
+        with torch.no_grad():
+            climbs["seven numbers"].append(of_drawing(numbers).max().item())
+            climbs["free pixels"].append(of_pixels(free).max().item())
     moved = step_uphill(numbers, of_drawing, 0.02)
     numbers = torch.minimum(torch.maximum(moved, low), high)
     free = step_uphill(free, of_pixels, 3.0).clamp(0, 1)
@@ -590,36 +607,41 @@ with torch.no_grad():
     drawn = paint(ascent.sketch_of(numbers, choices), 128)
     best = int(of_drawing(numbers).argmax())
     winner = F.interpolate(free.unflatten(1, (3, size, size))[:1], (128, 128))
-    real_one = paint(real, 128)[:1]
+    real_one = paint(ascent.sketch_of(stars[:1], choices[:1]), 128)
 ends = {name: values[-1] for name, values in climbs.items()}
 beaten = int((true_stars < ends["free pixels"]).sum())
 usual = true_stars.median().item()
-labs = ascent.ascend(shapes, [wish], dice, starts=1, steps=40)
+labs = ascent.ascend(shapes, [wish], dice, starts=1, steps=20)
+shape, colour, how_large = labs.attributes()[0]
 titles = [
     f"seven numbers {ends['seven numbers']:.2f}",
     f"a true star {true_stars[0]:.2f}",
     f"free pixels {ends['free pixels']:.2f}",
 ]
-claim("guidance")
 figures.show(
     figures.contact_sheet(
         as_shown(torch.cat([drawn[best : best + 1], real_one, winner])), titles
     ),
     figures.show(
         figures.curves(
-            climbs, "step", "cosine", ("median of 300 true stars", usual)
+            climbs, "step", "cosine", ("median of 300 true stars", usual), 5
         )
     ),
     noise_guess.measured(f"{beaten} of 300"),
-    Note("The lab's, all shapes tried", f"{labs.cosines.item():.2f}"),
+    Note(
+        "The lab's own, all shapes tried, ends at",
+        f"{labs.cosines.item():.2f}: a {how_large} {colour} {shape}",
+    ),
+    verdict("guidance"),
 )
 
 # %% [markdown]
 # What the model finds closest need not look like it: in 3,072 dimensions there is nearly always a
 # way uphill that no training picture ever blocked. Seven numbers leave no room for that; whatever
-# they become, it is a drawing. Guided generators (DALL·E 2 and its kin) likewise search only among
-# what a generator can draw. And the judge must not be the guide: in claim 25 a *second* model says
-# what was drawn.
+# they become, it is a drawing. [VQGAN-CLIP](https://arxiv.org/abs/2204.08583) likewise climbs
+# only among what its generator can draw. DALL·E 2 doesn't climb: a **prior** guesses the
+# picture's vector from the text's, and a decoder paints it; claim 25 tries such a prior
+# too. And the judge must not be the guide: there a *second* model says what was drawn.
 #
 # ## Explain
 #
@@ -659,9 +681,7 @@ check("mask_iou", mask_iou)
 
 # %%
 for name, maps in heat.items():
-    top, bottom = maps.amax((1, 2), True), maps.amin((1, 2), True)
-    marked = maps > (top + bottom) / 2
-    iou = mask_iou(marked, mine).mean()
+    iou = mask_iou(scaled(maps) > 0.5, mine).mean()
     labs_iou = localisation.overlap(maps, mine).mean()
     print(f"{name:15} IoU {iou:.1%}, the lab's {labs_iou:.1%}")
 print(f"all marked      IoU {chance:.1%}")
@@ -689,8 +709,8 @@ less_share = (less.flatten(2).argmax(dim=2) == own).float().mean().item()
 print(f"own quarter: {raw_share:.1%} before, {less_share:.1%} after")
 
 # %% [markdown]
-# Next to nothing: where a place holds no trace of its own thing, there is none to uncover. In
-# Surgery the other half, from whom a place gathers, comes first.
+# Next to nothing: where a place holds no trace of its own thing, there is none to uncover. The
+# other half of Surgery, from whom a place gathers, has to come first.
 #
 # **★★★ Deletion.** No outline at hand? Then let the model judge: cover the hottest pixels first. If
 # the map knows what matters, the cosine falls fast
@@ -735,11 +755,13 @@ with torch.inference_mode():
     }  # fmt: skip
 figures.show(
     figures.curves(
-        falls, "twentieths covered, hottest first", "mean cosine", None
+        falls, "% of pixels covered, hottest first", "mean cosine", None, 5
     )
 )
 
 # %% [markdown]
+# All three end at the same blank picture. What counts is how soon they fall.
+#
 # ## What to read
 #
 # * Li et al., [CLIP Surgery](https://arxiv.org/abs/2304.05653); Chefer et al.,

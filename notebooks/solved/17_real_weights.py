@@ -21,6 +21,7 @@ import copy
 import math
 import pickle
 import tempfile
+import textwrap
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -141,8 +142,10 @@ size_guess
 # %%
 with torch.device("meta"):  # shapes without numbers: no memory, no file
     original = CLIP(CONFIGS["ViT-B-32"]).state_dict()
-for name, tensors in {"the file": stored, "ViT-B/32": original}.items():
-    print(f"{name}:", config_from_shapes(tensors))
+mine, theirs = config_from_shapes(stored), config_from_shapes(original)
+print(f"{'':12}{'the file':>9}{'ViT-B/32':>9}")
+for name, value in theirs.items():
+    print(f"{name:12}{mine[name]:9}{value:9}")
 
 
 def part_of(name: str) -> str:
@@ -171,17 +174,16 @@ figures.show(
 )
 
 # %% [markdown]
-# In the small CLIP, every sixth number stands in the table of tokens.
+# One number in six stands in the table of tokens, and more than a quarter of the bytes.
 #
 # Four things leave no trace in any shape: the **bend** (QuickGELU or GELU), the **number of heads**
 # (all of OpenAI's are 64 wide), the norms' ε, and how pictures are prepared. They have to be known.
 #
 # ## Build: a block from tensors
 #
-# float16 is how the weights *travel*. On a CPU we compute in float32; every float16 number is also
-# a float32 number, so nothing is lost. `attend` is yours from chapters 3 and 5. In the file,
-# queries, keys and values come from one **fused** matrix, `attn.in_proj_weight`, three times as
-# tall as wide.
+# float16 saves room in a file. On a CPU we compute in float32; every float16 number is also a
+# float32 number, so nothing is lost. `attend` is yours from chapters 3 and 5. In the file, queries,
+# keys and values come from one **fused** matrix, `attn.in_proj_weight`, three times as tall as wide.
 
 # %%
 weights = {name: tensor.float() for name, tensor in stored.items()}
@@ -273,7 +275,8 @@ def read_texts(tokens: Tensor, t: dict[str, Tensor]) -> Tensor:
 # %% [markdown]
 # ## Build: pixels to the letter
 #
-# The weights have only ever seen pictures that were made in one way:
+# CLIP gets every picture prepared in one way. (Only in training was the square cut at random: the
+# paper, 2.3.)
 #
 # 1. RGB, red first;
 # 2. the *short* side to `size`, the other in proportion, `int(size * side / short)`, with Pillow's
@@ -292,7 +295,7 @@ MEAN, STD = torch.tensor(Preprocess.mean), torch.tensor(Preprocess.std)
 
 
 def clip_pixels(picture: Image.Image, size: int) -> Float[Tensor, "3 s s"]:
-    """The picture as CLIP was trained to see it."""
+    """The picture as CLIP's own code prepares it."""
     # <solution>
     shorter = min(picture.size)
     wide, high = [int(size * side / shorter) for side in picture.size]
@@ -400,11 +403,11 @@ figures.show(figures.growth(differences))
 # weights, bfloat16 differs by as much as the wrong bend: whoever compares in half precision may not
 # see a mistake. Compare in float32 first.
 #
-# The **order of blame** is the order in
-# which data flows. Compare token ids, then pixels, then the tokens before the first block, then
-# block after block, then the vectors, then the logits; the *first* stage that differs is the guilty
-# one, and all later ones only inherit. If one block is off: the order of q, k and v, the bend, the
-# mask, ε. If everything agrees and accuracy is still low, look at the labels (chapters 9 and 10).
+# The **order of blame** is the order in which data flows. Compare token ids, then pixels, then the
+# tokens before the first block, then block after block, then the vectors, then the logits. The
+# *first* stage that differs is the guilty one; all later ones only inherit. If one block is off,
+# suspect the order of q, k and v, the number of heads, the bend, the mask, ε. If everything agrees
+# and accuracy is still low, look at the labels (chapters 9 and 10).
 #
 # ## A stranger's file
 #
@@ -425,7 +428,7 @@ try:
     refused = ""
 except clip_lab.LabError as error:
     refused = str(error).replace(str(trap), trap.name)
-print(refused)
+print(textwrap.fill(refused, 78))
 
 # %% [markdown]
 # `torch.load(..., weights_only=True)`, the default since PyTorch 2.6, refuses as well. Better is
@@ -472,15 +475,16 @@ figures.show(figures.contact_sheet(small / 255, answers, columns=3))
 # What does a mistake cost? Random weights can't tell, so the lab's “emoji” model answers: drawings
 # by an artist whom it never saw (every fourth), and 1,760 names.
 #
-# 1. **The other bend**: GELU for QuickGELU met OpenAI's weights in timm, where vectors differed by
+# 1. **The other bend**: timm ran OpenAI's weights with GELU, and entries of the vectors were off by
 #    up to 1.3 ([timm#2031](https://github.com/huggingface/pytorch-image-models/issues/2031)). Ours
 #    was trained with GELU; it gets QuickGELU.
 # 2. **Other means and deviations**: ImageNet's, or 0.5. LaViLa's code has 108 where CLIP's red mean
 #    is 123 of 255 ([LaViLa#15](https://github.com/facebookresearch/LaViLa/issues/15)).
-# 3. **BGR**, OpenCV's order. In a video generator the picture for CLIP was turned by accident
+# 3. **BGR**, OpenCV's order. A video generator handed CLIP its pictures so, by accident
 #    ([musubi-tuner#176](https://github.com/kohya-ss/musubi-tuner/pull/176)).
-# 4. **Divided by 255 twice**: values that were between 0 and 1 already, given to a processor that
-#    divides as well ([transformers#24857](https://github.com/huggingface/transformers/issues/24857)).
+# 4. **Divided by 255 twice**: values between 0 and 1, given to a processor that divides as well. It
+#    happened so often that Hugging Face's now warns
+#    ([transformers#25688](https://github.com/huggingface/transformers/pull/25688)).
 
 # %%
 # <solution: guess = ...>
@@ -540,11 +544,13 @@ figures.show(
 
 # %% [markdown]
 # No error, no warning. Two rows deserve a second look. The bend costs *nothing* here: three blocks
-# of one tower are shallow, and above you saw it grow with depth. For weights that were trained with
-# QuickGELU there is a loss, though no large one, says an author of OpenCLIP
-# ([open_clip#441](https://github.com/mlfoundations/open_clip/issues/441)). And CLIP's authors found
-# it robust to slightly different means ([CLIP#20](https://github.com/openai/CLIP/issues/20)), as
-# you can see: ImageNet's hardly matter. Which leads to the misconception.
+# of one tower are shallow, and above you saw it grow with depth. On weights trained with QuickGELU
+# the loss isn't huge either, says an author of OpenCLIP
+# ([open_clip#441](https://github.com/mlfoundations/open_clip/issues/441)), yet it put figures of
+# published work in doubt ([open_clip#771](https://github.com/mlfoundations/open_clip/issues/771)).
+# And CLIP's authors found it robust to slightly different means
+# ([CLIP#20](https://github.com/openai/CLIP/issues/20)), as you can see: ImageNet's hardly matter.
+# Which leads to the misconception.
 #
 # ## A misconception
 #
@@ -558,8 +564,8 @@ print(f"mean cosine {cosine:.4f},", end=" ")
 print(f"yet {changed.mean():.0%} of the first answers are others")
 
 # %% [markdown]
-# Cosines are blind to small angles: 0.996 is five degrees, and names lie close together. Rounding
-# leaves 0.999999 or more. Anything less has a reason, and the reason has a line number.
+# Cosines are blind to small angles: 0.996 is five degrees, and names lie close together. Rounding in
+# float32 leaves 0.999999 or more. Anything less has a reason, and the reason has a line number.
 #
 # ## Explain
 #
@@ -645,6 +651,6 @@ check("fold_means", fold_means)
 #
 # Where to go? Fine-tune on pictures of your own (chapter 8, with these weights). Read Zhai et al.,
 # [SigLIP](https://arxiv.org/abs/2303.15343), section 3, and Cherti et al., [Reproducible scaling
-# laws](https://arxiv.org/abs/2212.07143). Read `clip_lab/pretrained/layouts/`: four projects'
-# names for one model. And read [the paper](https://arxiv.org/abs/2103.00020) again, from section
+# laws](https://arxiv.org/abs/2212.07143). Read `clip_lab/pretrained/layouts/tables.py`: each
+# project's names for the same tensors. And read [the paper](https://arxiv.org/abs/2103.00020) again, from section
 # 2: you have built what it describes.

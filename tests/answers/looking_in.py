@@ -85,6 +85,16 @@ def deletion(picture, heat, score, steps, descending=True, colour=None, keep=Tru
     return score(torch.stack(rows))
 
 
+def insertion(picture, heat, score, steps):
+    order, rows = heat.flatten().argsort(descending=True), []
+    for k in range(steps + 1):
+        row = picture.mean((1, 2))[:, None].repeat(1, len(order))
+        seen = order[: round(k * len(order) / steps)]
+        row[:, seen] = picture.flatten(1)[:, seen]
+        rows.append(row.unflatten(1, heat.shape))
+    return score(torch.stack(rows))
+
+
 def stub(*_):
     raise NotImplementedError
 
@@ -114,9 +124,15 @@ WRONG = [
     ("place_cosines", lambda p, t: F.normalize(t) @ F.normalize(p).T, "texts, rows, columns"),
     ("place_cosines", lambda p, t: cosine_maps(p, t).flatten(1).softmax(1).view(2, 3, 3),
      "softmax"),
+    ("place_cosines", lambda p, t: (t @ p.T / (t.norm() * p.norm())).view(2, 3, 3), "Each row has"),
+    ("place_cosines", lambda p, t: (F.normalize(t, dim=0) @ F.normalize(p, dim=0).T).view(2, 3, 3),
+     "A vector is a row"),
     ("place_cosines", stub, "still to be written"),
     ("points_at", lambda a, b: hits(-a, b), "lowest"),
     ("points_at", lambda a, b: b.flatten(1)[:, a.flatten(1).argmax() % 36], "whole batch"),
+    ("points_at", lambda a, b: ((a == a.max()) & b).flatten(1).any(1), "Each map has its own"),
+    ("points_at", lambda a, b: b.flatten()[a.flatten(1).argmax(1)], "first mask"),
+    ("points_at", lambda a, b: (a * b).flatten(1).argmax(1) == a.flatten(1).argmax(1), "zeros"),
     ("points_at", lambda a, b: hits(a, b.mT), "exchanged"),
     ("points_at", lambda a, b: ~hits(a, b), "exchanged"),
     ("points_at", lambda a, b: hits(a, b).float().mean(), "yes or no for each map"),
@@ -130,6 +146,8 @@ WRONG = [
     ("occlusion_map", lambda p, m, s: occlusion(p, m, s, p.mean()), "grey"),
     ("occlusion_map", lambda p, m, s: (-covered(p, m, s)[:, None, None] * m).sum(0) / m.sum(0),
      "what is left"),
+    ("occlusion_map", lambda p, m, s: ((s(p[None]) - covered(p, ~m, s))[:, None, None] * m).sum(0)
+     / m.sum(0), "can be *seen*"),
     ("occlusion_map", lambda p, m, s: s(p), "a batch of one"),
     ("step_uphill", lambda x, s, r: x, "Nothing moved"),
     ("step_uphill", lambda x, s, r: uphill(x, s, -r), "step *down*"),
@@ -144,6 +162,11 @@ WRONG = [
     ("mask_iou", lambda a, b: (a & b).sum((1, 2)) / (a.sum((1, 2)) + b.sum((1, 2))), "twice"),
     ("mask_iou", lambda a, b: (a & b).sum((1, 2)) / b.sum((1, 2)), "marks everything"),
     ("mask_iou", lambda a, b: (a & b).sum((1, 2)) / a.sum((1, 2)), "one pixel"),
+    ("mask_iou", lambda a, b: (a & b).sum((1, 2)) / torch.maximum(a.sum((1, 2)), b.sum((1, 2))),
+     "larger"),
+    ("mask_iou", lambda a, b: (a & b).sum((1, 2)) / torch.minimum(a.sum((1, 2)), b.sum((1, 2))),
+     "smaller"),
+    ("mask_iou", lambda a, b: (a ^ b).sum((1, 2)) / (a | b).sum((1, 2)), "one minus"),
     ("mask_iou", lambda a, b: (a & b).float().mean((1, 2)), "whole picture"),
     ("mask_iou", lambda a, b: (a == b).float().mean((1, 2)), "outside both"),
     ("mask_iou", lambda a, b: (a & b).sum() / (a | b).sum(), "one number for each"),
@@ -153,6 +176,8 @@ WRONG = [
     ("less_shared", lambda m: m.softmax(0), "shares"),
     ("less_shared", lambda m: m - m.amax(0), "largest"),
     ("less_shared", lambda m: (m - m.mean(0)) / m.std(0), "spread"),
+    ("less_shared", lambda m: m / m.mean(0), "divided by their mean"),
+    ("less_shared", lambda m: (m - m.mean(0)).relu(), "Leave it negative"),
     ("less_shared", lambda m: m.mean(0), "(5, 3, 4) was expected"),
     ("deletion_curve", lambda *g: deletion(*g, descending=False), "coldest"),
     ("deletion_curve", lambda *g: deletion(*g, keep=False), "stays covered"),
@@ -160,5 +185,6 @@ WRONG = [
     ("deletion_curve", lambda *g: deletion(*g, colour=g[0].mean()), "grey"),
     ("deletion_curve", lambda *g: deletion(*g).flip(0), "backwards"),
     ("deletion_curve", lambda *g: deletion(*g)[0] - deletion(*g), "lost"),
+    ("deletion_curve", insertion, "insertion"),
     ("deletion_curve", lambda *g: deletion(*g)[1:], "steps + 1"),
 ]  # fmt: skip

@@ -57,7 +57,9 @@ def attend(q, k, v, heads, mask):
     return (scores.softmax(-1) @ v).transpose(-3, -2).flatten(-2)
 
 
-def block(x, t, heads, mask, bend=None, order=(0, 1, 2), masked=True, bias=True, out=True):
+def block(
+    x, t, heads, mask, bend=None, order=(0, 1, 2), masked=True, bias=True, out=True, early=False
+):
     def linear(h, name, sign="."):
         b = t[f"{name}{sign}bias"] if bias else None
         return F.linear(h, t[f"{name}{sign}weight"], b)
@@ -68,8 +70,8 @@ def block(x, t, heads, mask, bend=None, order=(0, 1, 2), masked=True, bias=True,
     thirds = linear(norm(x, "ln_1"), "attn.in_proj", "_").chunk(3, dim=-1)
     q, k, v = (thirds[place] for place in order)
     mixed = attend(q, k, v, heads, mask if masked else None)
-    x = x + (linear(mixed, "attn.out_proj") if out else mixed)
-    h = linear(norm(x, "ln_2"), "mlp.c_fc")
+    before, x = x, x + (linear(mixed, "attn.out_proj") if out else mixed)
+    h = linear(norm(before if early else x, "ln_2"), "mlp.c_fc")
     h = bend(h) if bend else h * torch.sigmoid(1.702 * h)
     return x + linear(h, "mlp.c_proj")
 
@@ -102,6 +104,14 @@ def pixels(picture, size, how=Image.Resampling.BICUBIC, start=round, scale=math.
 
 def pixels_by_lab(picture, size):
     return Preprocess(size)(picture)
+
+
+def exchanged(picture, size):
+    short, (width, height) = min(picture.size), picture.size
+    scaled = int(size * height / short), int(size * width / short)
+    left, top = (round((side - size) / 2) for side in scaled)
+    picture = picture.resize(scaled, Image.Resampling.BICUBIC)
+    return Preprocess(size)(picture.crop((left, top, left + size, top + size)))
 
 
 def squashed(picture, size):
@@ -179,6 +189,7 @@ RIGHT = {
 WRONG = [
     ("config_from_shapes", lambda t: list(config(t).values()), "dictionary"),
     ("config_from_shapes", config_with(image_size=6), "grid, in patches"),
+    ("config_from_shapes", config_with(patch=3), "number of colours"),
     ("config_from_shapes", config_with(layers=5), "Both towers"),
     ("config_from_shapes", config_with(layers=2), "count from 0"),
     ("config_from_shapes", config_with(embed_dim=128), "proj maps from"),
@@ -194,8 +205,13 @@ WRONG = [
     ("block_from_tensors", lambda *a: block(*a, bias=False), "biases are missing"),
     ("block_from_tensors", lambda *a: block(*a, out=False), "out_proj is missing"),
     ("block_from_tensors", lambda x, t, h, m: block(x, t, 1, m), "one head"),
+    ("block_from_tensors", lambda x, t, h, m: block(x, t, 64, m), "how many"),
+    ("block_from_tensors", lambda *a: block(*a, early=True), "before attention's answer"),
     ("clip_pixels", lambda p, s: pixels(p, s, Image.Resampling.BILINEAR), "bilinear"),
     ("clip_pixels", squashed, "squashed"),
+    ("clip_pixels", exchanged, "(width, height)"),
+    ("clip_pixels", lambda p, s: pixels(p, s, values=lambda u: (
+        u - u.mean((1, 2), keepdim=True)) / u.std((1, 2), keepdim=True)), "picture's own"),
     ("clip_pixels", lambda p, s: pixels(p, s, start=math.floor), "half a pixel"),
     ("clip_pixels", lambda p, s: pixels(p, s, start=int), "half a pixel"),
     ("clip_pixels", lambda p, s: pixels(p, s, scale=round), "rounded *down*"),
@@ -219,6 +235,8 @@ WRONG = [
     ("held_against", lambda a, b: (held(a, b)[0], F.cosine_similarity(
         a.float().flatten(), b.float().flatten(), dim=0).item()), "one long vector"),
     ("held_against", lambda a, b: held(a, b)[0], "Two numbers"),
+    ("held_against", lambda a, b: ((a - b).abs().max().item(), F.cosine_similarity(
+        a, b, dim=-1).min().item()), "float16"),
     ("split_in_proj", split_as("kqv"), "another third"),
     ("split_in_proj", split_as("qvk"), "another third"),
     ("split_in_proj", split_as("qkv", cut=lambda t: [t[k::3] for k in range(3)]), "every third"),
@@ -231,6 +249,11 @@ WRONG = [
         b, key=lambda k: (a[k] - b[k]).abs().max() / b[k].abs().max()), "inherits"),
     ("first_difference", lambda a, b, tol: next(
         (k for k in b if (a[k] - b[k]).max() > tol * b[k].abs().max()), "none"), "block 1"),
+    ("first_difference", lambda a, b, tol: next(
+        (k for k in b if ((a[k] - b[k]) / b[k]).abs().max() > tol), "none"), "near 0"),
+    ("first_difference", lambda a, b, tol: next(
+        (k for k in b if (a[k] - b[k]).abs().mean() > tol * b[k].abs().mean()), "none"),
+     "on average"),
     ("first_difference", lambda a, b, tol: "none", "found none"),
     ("first_difference", lambda a, b, tol: next(
         (k for k in b if (a[k] - b[k]).abs().max() <= tol * b[k].abs().max()), "none"),

@@ -124,6 +124,23 @@ def cut(tokens, end):
     return tokens[:, : int(first_true(tokens, end).max()) + 1]
 
 
+def norms_kept(tower, tokens, mask):
+    x = tower.token_embedding(tokens) + tower.positional_embedding[: tokens.shape[1]]
+    for block in tower.transformer.resblocks:
+        x = block.ln_1(x)
+        x = block.ln_2(x + block.attn(x, mask))
+        x = x + block.mlp(x)
+    return tower.ln_final(x)
+
+
+def norms_often(tower, tokens, mask):
+    x = tower.token_embedding(tokens) + tower.positional_embedding[: tokens.shape[1]]
+    for block in tower.transformer.resblocks:
+        x = x + block.attn(block.ln_1(x), mask)
+        x = tower.ln_final(x + block.mlp(block.ln_2(x)))
+    return x
+
+
 def last_end(tokens, end):
     return tokens.shape[1] - 1 - (tokens == end).flip(1).int().argmax(1)
 
@@ -211,9 +228,15 @@ WRONG = [
     ("masked_attention", lambda q, k, v, m: scores(q, k).masked_fill(~m, -30.0).softmax(-1) @ v,
      "low enough"),
     ("masked_attention", lambda q, k, v, m: q @ k @ v, "stopped with RuntimeError"),
+    ("masked_attention", lambda q, k, v, m: scaled(q, k, v, m, q.shape[-2] ** -0.5), "of tokens"),
+    ("masked_attention", lambda q, k, v, m: F.scaled_dot_product_attention(q, k, v, is_causal=True),
+     "whatever mask is handed in"),
+    ("masked_attention", lambda q, k, v, m: scaled(q, k, v, m) / q.shape[-1] ** 0.5,
+     "came after the softmax, so the shares"),
     ("end_places", lambda t, end: t.argmax(1), "largest id"),
     ("end_places", last_end, "last end token"),
     ("end_places", lambda t, end: (t != 0).sum(1) - 1, "“!”"),
+    ("end_places", lambda t, end: (t == 0).int().argmax(1) - 1, "first 0 and steps back"),
     ("end_places", lambda t, end: first_true(t, end) - 1, "One too early"),
     ("end_places", lambda t, end: first_true(t, end) + 1, "One too late"),
     ("end_places", lambda t, end: torch.full((len(t),), t.shape[1] - 1), "padding, mostly"),
@@ -234,6 +257,8 @@ WRONG = [
     ("token_states", parallel, "before the attention"),
     ("token_states", one_norm, "a norm of its own"),
     ("token_states", no_attention, "no token hears of another"),
+    ("token_states", norms_kept, "x itself was normalised"),
+    ("token_states", norms_often, "ln_final came after every block"),
     ("token_states", whole_table, "Two shapes don't line up"),
     ("token_states", own_mask, "the mask that is handed in"),
     ("token_states", lambda tower, t, mask: by_blocks(tower, t, None), "The mask takes no part"),
@@ -246,6 +271,9 @@ WRONG = [
     ("additive_mask", summed, "two masks were added"),
     ("additive_mask", lambda c, r, d: joined(c, r, d).masked_fill(~c, -math.inf), "softmax of nan"),
     ("additive_mask", lambda c, r, d: joined(c, r, torch.float32), "dtype that was asked for"),
+    ("additive_mask", lambda c, r, d: joined(c, r, torch.float32).to(d), "another dtype was taken"),
+    ("additive_mask", lambda c, r, d: (~(c & r[:, None] & r[:, :, None])).to(d)
+     * torch.finfo(d).min, "padding may not look either"),
     ("additive_mask", lambda c, r, d: (c[None] & r[:, None]).to(d), "1 and 0"),
     ("additive_mask", lambda c, r, d: (c[None] & r[:, None]).to(d) * torch.finfo(d).min, "signs"),
     ("additive_mask", lambda c, r, d: joined(c, torch.ones_like(r), d), "still be looked at: `re"),
@@ -264,6 +292,10 @@ WRONG = [
     ("next_token_loss", lambda x, t, end: torch.stack(
         [say_next(x[b: b + 1], t[b: b + 1], end) for b in range(3)]).mean(), "captions' means"),
     ("next_token_loss", lambda x, t, end: say(x, t, pairs(t, end), mean=False), "summed"),
+    ("next_token_loss", lambda x, t, end: say(x, t, pairs(t, end), mean=False) / t[:, 1:].numel(),
+     "below the line"),
+    ("next_token_loss", lambda x, t, end: F.cross_entropy(
+        x[:, :-1].flatten(0, 1), t[:, 1:].flatten(), ignore_index=0), "Id 0 was left out"),
     ("next_token_loss", lambda x, t, end: say_next(x, t, end).detach(), "cut off from its inputs"),
     ("next_token_loss", lambda x, t, end: say_next(x, t, end).item(), "not a tensor"),
 ]  # fmt: skip

@@ -118,6 +118,35 @@ def long_vectors(model, adamw, pictures, tokens):
     return value.item()
 
 
+def columns_of_length_1(model, adamw, pictures, tokens):
+    i = F.normalize(model.encode_image(pictures), dim=0)
+    t = F.normalize(model.encode_text(tokens), dim=0)
+    value = info_nce(i, t, model.logit_scale)
+    adamw.zero_grad()
+    value.backward()
+    adamw.step()
+    model.logit_scale.data.clamp_(0, TOP)
+    return value.item()
+
+
+def clamped_first(model, adamw, pictures, tokens):
+    i = F.normalize(model.encode_image(pictures), dim=-1)
+    t = F.normalize(model.encode_text(tokens), dim=-1)
+    value = info_nce(i, t, model.logit_scale)
+    adamw.zero_grad()
+    value.backward()
+    model.logit_scale.data.clamp_(0, TOP)
+    adamw.step()
+    return value.item()
+
+
+def loss_after_the_step(model, adamw, pictures, tokens):
+    clamped(model, adamw, pictures, tokens)
+    i = F.normalize(model.encode_image(pictures), dim=-1)
+    t = F.normalize(model.encode_text(tokens), dim=-1)
+    return info_nce(i, t, model.logit_scale).item()
+
+
 def rows_only(i, t, s):
     return F.cross_entropy(s.exp() * i @ t.T, torch.arange(len(i)))
 
@@ -150,6 +179,12 @@ def without(part):
         return kept
 
     return answer
+
+
+def with_a_history(model, adamw, step):
+    """A right answer: clones that still know where they came from."""
+    state = {name: p.clone() for name, p in model.named_parameters()}
+    return {"model": state, "optimizer": copy.deepcopy(adamw.state_dict()), "step": step}
 
 
 def split(captions, share, seed=0):
@@ -230,6 +265,19 @@ def hands_on_corrected(w, g, m, s, step, lr, decay, betas=(0.9, 0.98), eps=1e-6)
     return new, m / (1 - betas[0] ** step), s
 
 
+def by_line(correct=(True, True), keep=lambda b: b):
+    """A wrong answer: not both corrected, or averages that keep another share."""
+
+    def answer(w, g, m, s, step, lr, decay, betas, eps):
+        m = keep(betas[0]) * m + (1 - keep(betas[0])) * g
+        s = keep(betas[1]) * s + (1 - keep(betas[1])) * g * g
+        mean = m / (1 - betas[0] ** step) if correct[0] else m
+        square = s / (1 - betas[1] ** step) if correct[1] else s
+        return w * (1 - lr * decay) - lr * mean / (square.sqrt() + eps), m, s
+
+    return answer
+
+
 def of_torch(w, g, m, s, step, lr, decay, betas=(0.9, 0.98), eps=1e-6):
     weight = torch.nn.Parameter(w.clone())
     weight.grad = g.clone()
@@ -245,7 +293,7 @@ RIGHT = {
     "warmup_cosine": [rate, rate_of_tensors],
     "decay_groups": [by_dimensions, lambda model: tuple(map(tuple, by_dimensions(model)))],
     "training_step": [clamped, by_hand],
-    "checkpoint": [all_of_it, lambda m, a, step: copy.deepcopy(living(m, a, step))],
+    "checkpoint": [all_of_it, with_a_history, lambda m, a, step: copy.deepcopy(living(m, a, step))],
     "split_by_caption": [split],
     "clip_gradients": [clip, clip_of_torch],
     "adamw_step": [adamw, of_torch],
@@ -269,6 +317,17 @@ WRONG = [
     ("warmup_cosine", lambda p, w, t, n: p * min(1, (t + 1) / w) * (1 - t / n), "straight line"),
     ("warmup_cosine", lambda p, w, t, n: p * min(1, (t + 1) / w) * (1 + math.cos(180 * t / n)) / 2,
      "degrees"),
+    ("warmup_cosine", lambda p, w, t, n: p * min(1, (t + 1) / (w + 1)) * fall(t / n),
+     "a step too slow"),
+    ("warmup_cosine", lambda p, w, t, n: p * min(1, (t + 1) // w) * fall(t / n), "rounds down"),
+    ("warmup_cosine", lambda p, w, t, n: p * max(1, (t + 1) / w) * fall(t / n), "never below 1"),
+    ("warmup_cosine", lambda p, w, t, n: p * min((t + 1) / w, fall(t / n)), "the smaller of"),
+    ("warmup_cosine", lambda p, w, t, n: p * ((t + 1) / w if t < w else fall(t / n)),
+     "the cosine takes no part"),
+    ("warmup_cosine", lambda p, w, t, n: p * min(1, (t + 1) / w) * (1 - fall(t / n)),
+     "rises to the end"),
+    ("warmup_cosine", lambda p, w, t, n: 0.9 * rate(p, w, t, n),
+     "With a peak of 0.4, a warm-up of 5 and 20 steps, step 4 has"),
     ("warmup_cosine", lambda p, w, t, n: [p], "one number"),
     ("decay_groups", lambda model: by_dimensions(model)[::-1], "exchanged"),
     ("decay_groups", groups_by(lambda n, p: "bias" not in n and n != "logit_scale"),
@@ -282,6 +341,7 @@ WRONG = [
     ("decay_groups", lambda model: (by_dimensions(model)[0], []), "neither list"),
     ("decay_groups", lambda model: (list(model.parameters()), by_dimensions(model)[1]), "twice"),
     ("decay_groups", lambda model: by_dimensions(model)[0], "Return two lists"),
+    ("decay_groups", lambda model: tuple(map(iter, by_dimensions(model))), "make a list of it"),
     ("decay_groups", lambda model: (list(model.named_parameters()), []), "pair of name"),
     ("training_step", clamp_after(never_forgets), "add up"),
     ("training_step", clamp_after(forgets_too_late), "wiped out again before it"),
@@ -295,13 +355,28 @@ WRONG = [
     ("training_step", clamp_after(step, 0, 4.0), "come down to ln 100"),
     ("training_step", clamp_after(lambda *a: step(*a, back=False)), "finds no gradients"),
     ("training_step", clamp_after(lambda *a: step(*a, loss=lambda i, t, s: info_nce(i, t, 0 * s))),
-     "On a small example"),
+     "The first batch's loss should be"),
+    ("training_step", clamp_after(lambda *a: step(*a, scale=a[0].logit_scale.exp())),
+     "went through exp"),
+    ("training_step", clamp_after(lambda *a: step(*a, scale=a[0].logit_scale.detach())),
+     "gets no gradient"),
+    ("training_step", clamp_after(
+        lambda *a: step(*a, loss=lambda i, t, s: info_nce(i * 0.9, t * 0.9, s))),
+     "Look at what info_nce is given"),
+    ("training_step", columns_of_length_1, "normalise along the last axis"),
+    ("training_step", clamped_first, "Clamp last"),
+    ("training_step", loss_after_the_step, "before the step"),
+    ("training_step", lambda *a: (clamped(*a), a[1].step())[0], "steps more than once"),
     ("checkpoint", living, "the model's own tensors"),
     ("checkpoint", half_living, "averages in the checkpoint change"),
     ("checkpoint", without("optimizer"), "begin at 0 again"),
     ("checkpoint", without("step"), "warm up again"),
     ("checkpoint", lambda m, a, k: {"model": m, "optimizer": a, "step": k}, "living thing"),
     ("checkpoint", lambda m, a, k: all_of_it(m, a, k + 1), "The step was 3"),
+    ("checkpoint", lambda m, a, k: all_of_it(m, a, k) | {"model": list(m.parameters())},
+     "The model can't read what is under 'model'"),
+    ("checkpoint", lambda m, a, k: all_of_it(m, a, k) | {"optimizer": a.param_groups},
+     "The optimiser can't read what is under 'optimizer'"),
     ("checkpoint", lambda m, a, k: m.state_dict(), "There is no 'model'"),
     ("checkpoint", lambda m, a, k: all_of_it(m, torch.optim.AdamW(m.parameters(), lr=0.05), k),
      "takes another way"),
@@ -319,6 +394,7 @@ WRONG = [
     ("clip_gradients", each_entry, "Each entry was cut by itself"),
     ("clip_gradients", each_tensor, "Each tensor was cut by itself"),
     ("clip_gradients", scale_all(lambda length, most: 1), "what they were"),
+    ("clip_gradients", scale_all(lambda length, most: most / 6), "largest entry"),
     ("clip_gradients", scale_all(lambda length, most: 1 / (length + 1e-9)), "The length is 1 now"),
     ("clip_gradients", scale_all(lambda length, most: most / (length**2 + 1e-9)),
      "a root is missing"),
@@ -340,4 +416,12 @@ WRONG = [
     ("adamw_step", lambda w, g, m, s, k, lr, d, b, e: (w * (1 - lr * d) - lr * g, m, s),
      "plain gradient descent"),
     ("adamw_step", lambda *a: adamw(*a)[0], "Return three tensors"),
+    ("adamw_step", lambda w, g, m, s, k, lr, d, b, e: adamw(w, g, m, s, k, lr, d, b[::-1], e),
+     "two β are exchanged"),
+    ("adamw_step", lambda w, g, m, s, k, lr, d, b, e: (
+        (1 - lr * d) * adamw(w, g, m, s, k, lr, 0.0, b, e)[0], m, s), "shrinks after it has moved"),
+    ("adamw_step", by_line(correct=(True, False)), "average of squares isn't corrected"),
+    ("adamw_step", by_line(correct=(False, True)), "average of gradients isn't corrected"),
+    ("adamw_step", by_line(keep=lambda b: 1.0), "with the old averages"),
+    ("adamw_step", by_line(keep=lambda b: 1 - b), "β and 1 − β are exchanged"),
 ]  # fmt: skip

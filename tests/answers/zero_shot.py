@@ -119,6 +119,31 @@ def worst(shares, targets, bins):
     return (total / count.clamp(min=1)).abs().max()
 
 
+def shifted(shares, targets, bins):
+    confidence, chosen = shares.max(1)
+    right, error = (chosen == targets).float(), 0.0
+    for place in range(bins + 1):
+        inside = (confidence * bins).round() == place
+        if inside.any():
+            error += (
+                inside.float().mean() * (right[inside].mean() - confidence[inside].mean()).abs()
+            )
+    return error
+
+
+def middles(shares, targets, bins):
+    highest, chosen = shares.max(1)
+    place = (highest * bins).long().clamp(max=bins - 1)
+    gaps = (chosen == targets).float() - (place + 0.5) / bins
+    return torch.bincount(place, gaps, bins).abs().sum() / len(targets)
+
+
+def all_shares(shares, targets, bins):
+    each = F.one_hot(targets, shares.shape[1]).flatten().float()
+    place = (shares.flatten() * bins).long().clamp(max=bins - 1)
+    return torch.bincount(place, each - shares.flatten(), bins).abs().sum() / len(each)
+
+
 def cancelled(shares, targets, bins):
     return shares.max(1).values.mean() - (shares.argmax(1) == targets).float().mean()
 
@@ -138,7 +163,8 @@ WRONG = [
     ("zero_shot_weights", lambda e, n, t: e.encode_texts([t.replace("{}", f"{x} ") for x in n]),
      "with this template it should be"),
     ("zero_shot_weights", lambda e, n, t: e.encode_texts(t.replace("{}", n[0])), "list of strings"),
-    ("zero_shot_weights", lambda e, n, t: weights(e, n[::-1], t), "reverse order"),
+    ("zero_shot_weights", lambda e, n, t: weights(e, n[::-1], t), "another order"),
+    ("zero_shot_weights", lambda e, n, t: weights(e, sorted(n), t), "another order"),
     ("zero_shot_weights", lambda e, n, t: weights(e, n, t).T, "one row a class"),
     ("zero_shot_weights", lambda e, n, t: F.normalize(weights(e, n, t), dim=0), "columns"),
     ("zero_shot_weights", stop, "still to be written"),
@@ -152,6 +178,12 @@ WRONG = [
     ("top_k_share", lambda x, t, k: top_k(x, t, k + 1), "One place too many"),
     ("top_k_share", lambda x, t, k: (x.topk(k).indices[:, -1] == t).float().mean(), "exactly"),
     ("top_k_share", lambda x, t, k: (x.topk(k).indices == t[:, None]).any(1), "One number"),
+    ("top_k_share", lambda x, t, k: (x.topk(k).indices == t[:, None]).all(1).float().mean(),
+     "Nothing counts as found"),
+    ("top_k_share", lambda x, t, k: (x.topk(k).values == t[:, None]).any(1).float().mean(),
+     "Nothing counts as found"),
+    ("top_k_share", lambda x, t, k: (x.topk(k).indices == t[:, None]).any().float(),
+     "Everything counts as found"),
     ("mean_per_class", lambda p, t: (p == t).float().mean(), "speaks loudest"),
     ("mean_per_class", precision, "precision"),
     ("mean_per_class", lambda p, t: 0.6 * per_class(p, t), "Classes without pictures"),
@@ -160,11 +192,19 @@ WRONG = [
     ("mean_per_class", lambda p, t: 1 - per_class(p, t), "fails"),
     ("mean_per_class", lambda p, t: torch.stack([(p[t == c] == c).float().mean()
                                                  for c in range(5)]).mean(), "nan"),
+    ("mean_per_class", lambda p, t: 3 * per_class(p, t) / len(t), "divided by the number of pict"),
+    ("mean_per_class", lambda p, t: torch.stack([((p == c) & (t == c)).float().mean()
+                                                 for c in t.unique()]).mean(), "by *all* pictures"),
     ("calibration_error", cancelled, "cancel"),
     ("calibration_error", lambda p, t, b: -cancelled(p, t, b), "cancel"),
     ("calibration_error", unweighted, "weigh by pictures"),
     ("calibration_error", worst, "worst bin"),
     ("calibration_error", own_share, "from the right class"),
+    ("calibration_error", shifted, "rounded down"),
+    ("calibration_error", lambda p, t, b: (p.amax(1) - (p.argmax(1) == t).float()).abs().mean(),
+     "without bins"),
+    ("calibration_error", all_shares, "All shares of all classes"),
+    ("calibration_error", middles, "middle of the bin"),
     ("calibration_error", lambda p, t, b: 100 * ece(p, t, b), "per cent"),
     ("calibration_error", lambda p, t, b: len(t) * ece(p, t, b), "divide by their number"),
     ("or_none", lambda c, least: c.argmax(1), "bar takes no part"),
@@ -173,6 +213,10 @@ WRONG = [
     ("or_none", lambda c, least: torch.where(c.amax(1) >= least, c.argmax(1), 3), "−1, not"),
     ("or_none", lambda c, least: c.amax(1) >= least, "who is answered"),
     ("or_none", lambda c, least: c.amax(1), "best cosines"),
+    ("or_none", lambda c, least: torch.where(c.amax(1) >= least, c.amax(1), -1),
+     "Who is refused is right"),
+    ("or_none", lambda c, least: torch.where(c.argmax(1) >= least, c.argmax(1), -1),
+     "against the class's number"),
     ("or_none", lambda c, least: torch.where(c.softmax(1).amax(1) >= least, c.argmax(1), -1),
      "against shares"),
     ("or_none", lambda c, least: c.argmax(1)[c.amax(1) >= least], "one answer for each"),
@@ -187,6 +231,12 @@ WRONG = [
      "On a small example"),
     ("best_temperature", lambda c, t, taus: min(taus, key=lambda x: F.cross_entropy(c * x, t)),
      "multiplied by τ"),
+    ("best_temperature", lambda c, t, taus: max(taus, key=lambda x: (c / x).softmax(1)[
+        torch.arange(len(t)), t].mean()), "highest mean *share*"),
+    ("best_temperature", lambda c, t, taus: min(
+        taus, key=lambda x: F.cross_entropy((c / x).softmax(1), t)), "softmax of a softmax"),
+    ("tells_apart", lambda a, b: len(b) * apart(a, b), "known ones only"),
+    ("tells_apart", lambda a, b: len(a) * apart(a, b), "unknown ones only"),
     ("tells_apart", lambda a, b: apart(b, a), "other way round"),
     ("tells_apart", lambda a, b: (a[:, None] > b).float().mean(), "count as lost"),
     ("tells_apart", lambda a, b: (a[:, None] >= b).float().mean(), "count as won"),

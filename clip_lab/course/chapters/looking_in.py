@@ -24,10 +24,12 @@ ANSWERS["the heat map as proof"] = """
 
 
 def drawn(*shape: int, seed: int) -> Tensor:
+    """Normal numbers, the same at every check."""
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
 def doubled(mistakes: Mistakes) -> Mistakes:
+    """The mistakes as float64: some are yes and no, and `compare` subtracts."""
     return [(value.double(), text) for value, text in mistakes]
 
 
@@ -61,6 +63,10 @@ def _place_cosines(answer: Answer) -> str:
         ((t @ unit_p.T).reshape(2, 3, 3), "The places have length 1, the texts do not."),
         ((unit_p @ unit_t.T).reshape(2, 3, 3), "The product has places down and texts across, so "
          "the numbers were dealt out to the wrong maps. Texts come first."),
+        ((t @ p.T / (t.norm() * p.norm())).reshape(2, 3, 3), "All vectors were divided by one "
+         "length, that of the whole table. Each row has its own."),
+        ((t / t.norm(dim=0) @ (p / p.norm(dim=0)).T).reshape(2, 3, 3), "Columns got length 1. A "
+         "vector is a row: the last axis."),
         ((unit_t @ unit_p.T).softmax(1).reshape(2, 3, 3), "A softmax over the places came on top. "
          "The bare cosines were asked for."),
     ]  # fmt: skip
@@ -82,8 +88,10 @@ def _place_cosines(answer: Answer) -> str:
     ),
 )
 def _points_at(answer: Answer) -> str:
-    maps, masks = drawn(12, 6, 6, seed=3), drawn(12, 6, 6, seed=4) > 0.6
+    maps, masks = drawn(12, 6, 6, seed=3), drawn(12, 6, 6, seed=21) > 0.6
     masks[0] = maps[0] == maps[0].max()
+    maps[1] -= 5
+    masks[1] |= maps[1] == maps[1].max()
     result = numbers(answer(maps, masks), (12,), "a yes or no for each map")
     flat, told = maps.flatten(1), masks.flatten(1)
     right = told.gather(1, flat.argmax(1)[:, None])[:, 0]
@@ -92,6 +100,12 @@ def _points_at(answer: Answer) -> str:
         (told.gather(1, flat.argmin(1)[:, None])[:, 0], "You asked at the *lowest* point."),
         (told[:, int(flat.argmax()) % 36], "One highest point for the whole batch: argmax needs "
          "an axis, each map has a point of its own."),
+        (((maps == maps.max()) & masks).flatten(1).any(1), "One highest value for the whole batch. "
+         "Each map has its own."),
+        (told.flatten()[flat.argmax(1)], "All maps were asked of the first mask: each number "
+         "counts from its own map's start, so the batch axis has to stay."),
+        ((flat * told).argmax(1) == flat.argmax(1), "Maps were multiplied by masks: where a map is "
+         "negative, the zeros outside are its highest. Ask the mask; leave the map as it is."),
         (masks.mT.flatten(1).gather(1, flat.argmax(1)[:, None])[:, 0], "Rows and columns of the "
          "masks are exchanged."),
         (((flat > half[:, None]) & told).any(1), "Any bright pixel inside counts here. Only the "
@@ -143,9 +157,9 @@ def _occlusion_map(answer: Answer) -> str:
     score = Score(6)
     result = answer.tensor(picture, masks, score, shape=(6, 6), means="a number for each pixel")
 
-    def falls(colour: Tensor | float) -> Tensor:
+    def falls(colour: Tensor | float, hidden: Tensor = masks) -> Tensor:
         whole = score(picture[None]).double()
-        return whole - score(torch.where(masks[:, None], colour, picture)).double()
+        return whole - score(torch.where(hidden[:, None], colour, picture)).double()
 
     counts, mean = masks.double().sum(0), picture.mean((1, 2), keepdim=True)
 
@@ -167,6 +181,8 @@ def _occlusion_map(answer: Answer) -> str:
          "Take a mean for each."),
         (spread(falls(mean) - whole) / counts, "This is what is left when a part is covered. What "
          "is lost? Take it from the whole picture's score."),
+        (spread(falls(mean, ~masks)) / counts, "Here the cover is all that can be *seen*; the rest "
+         "was hidden. Where the mask says yes, the colour belongs."),
         (spread(lost.abs()) / counts, "Rises count like falls here. Where a cover *helps* the "
          "text, the map is negative."),
     ]  # fmt: skip

@@ -21,6 +21,7 @@ from clip_lab.course.checks import Answer, compare, exercise
 def _mask_iou(answer: Answer) -> str:
     marked, true = drawn(5, 6, 6, seed=8) > 0.2, drawn(5, 6, 6, seed=9) > -0.3
     marked[0] = true[0]
+    marked[1] |= true[1]  # else the true area would always be the larger one
     result = numbers(answer(marked, true), (5,), "one number for each picture")
     both, either = (marked & true).sum((1, 2)), (marked | true).sum((1, 2))
     sizes = marked.sum((1, 2)), true.sum((1, 2))
@@ -32,6 +33,11 @@ def _mask_iou(answer: Answer) -> str:
         (both / sizes[1], "Divided by the true area: who marks everything would be perfect."),
         (both / sizes[0], "Divided by the marked area: who marks one pixel rightly would be "
          "perfect."),
+        (both / torch.maximum(*sizes), "Divided by the larger of the two areas. The union holds "
+         "the rest of the smaller one as well."),
+        (both / torch.minimum(*sizes), "Divided by the smaller of the two areas. Divide by the "
+         "union of both."),
+        (1 - both / either, "This is one minus the IoU: 0 for two equal areas."),
         (both / 36, "Divided by the whole picture. Divide by the union of the two areas."),
         ((marked == true).double().mean((1, 2)), "Pixels outside both count as agreement: a "
          "small thing would score high though nothing was found."),
@@ -66,6 +72,9 @@ def _less_shared(answer: Answer) -> str:
         (m.softmax(0), "A softmax over the texts gives shares. A difference was asked for."),
         (m - m.amax(0), "The largest text was taken off. Take the mean."),
         (m - m.median(0).values, "The median was taken off. Take the mean."),
+        (m / m.mean(0), "The maps were divided by their mean. Take it off."),
+        ((m - m.mean(0)).relu(), "What lies below the mean was cut to 0. Leave it negative: there "
+         "the text is less than the others."),
         ((m - m.mean(0)) / m.std(0), "The difference was also divided by the spread. The mean is "
          "enough."),
         (m.mean(0).expand(5, 3, 4), "This is what they share. Take it off."),
@@ -100,7 +109,9 @@ def _deletion_curve(answer: Answer) -> str:
             rows.append(torch.where((low <= ranks) & (ranks < high), colour, picture))
         return score(torch.stack(rows)).double()
 
-    right = along(order)
+    right, left = along(order), 36 - 9 * torch.arange(steps + 1)
+    ranks = order.argsort().reshape(6, 6)
+    kept = score(torch.stack([torch.where(ranks >= 36 - n, mean, picture) for n in left])).double()
     mistakes = [
         (along(order.flip(0)), "The coldest pixels go first here."),
         (along(order, start=True), "Each step covers its own pixels only, and the earlier ones "
@@ -109,6 +120,8 @@ def _deletion_curve(answer: Answer) -> str:
         (along(order, picture.mean()), "Covered pixels are grey: one mean for all channels. Take "
          "a mean for each."),
         (right.flip(0), "The curve runs backwards: it begins with the untouched picture."),
+        (kept, "The curve begins with a blank picture and the hottest pixels come *in*. That is "
+         "insertion, RISE's other curve; here they go."),
         (right[0] - right, "This is what was lost. The scores themselves were asked for."),
         (along(torch.arange(36)), "The pixels go in the order in which they stand, whatever the "
          "map says."),

@@ -22,8 +22,8 @@ from clip_lab.preprocess import Preprocess
 Mistakes = list[tuple[Tensor, str]]
 
 ANSWERS["a port that is nearly right"] = """
-    The texts agree to rounding, so the file, its names, the block with its bend and its order of
-    queries, keys and values, and the norms are right: both towers share them. What is left belongs
+    The texts agree to rounding, so what both towers share is right: how the file is read, the
+    norms, the block with its bend and its order of queries, keys and values. What is left belongs
     to pictures alone. I would compare in the order in which data flows. First the pixels that go
     in, against the original's: size, filter, crop, order of the channels, mean and deviation. Only
     if those are equal, the tokens after the patches, then the state after each block. A cosine of
@@ -80,6 +80,7 @@ SHAPE_FAULTS: dict[tuple[str, Any], str] = {
     ("width", 3): "That is the number of colours: conv1's weight is (width, 3, patch, patch).",
     ("width", 40): "That is the width of the shared space. The image tower's is the other one.",
     ("width", 384): "That is in_proj's height: queries, keys and values together.",
+    ("patch", 3): "That is the number of colours: conv1's weight is (width, 3, patch, patch).",
     ("layers", 5): ENDS,
     ("layers", 2): LAST,
     ("layers", 36): "Each block has twelve tensors: count one name a block.",
@@ -153,6 +154,8 @@ def _compare_block(
         (like(order=(1, 0, 2)), "Queries and keys are exchanged: the thirds are q, k, v."),
         (like(order=(0, 2, 1)), "Keys and values are exchanged: the thirds are q, k, v."),
         (like(order=(2, 1, 0)), "Queries and values are exchanged: the thirds are q, k, v."),
+        (like(heads=64), "These are 64 heads: `heads` says how many there are, not how wide "
+         "one is."),
         (like(heads=1), "This is one head of the full width: `heads` takes no part."),
         (like(masked=False), "The mask takes no part: a token sees those that come after it."),
         (like(skip=("attn.out_proj",)), "out_proj is missing: attention's answer goes through one "
@@ -162,6 +165,8 @@ def _compare_block(
         (like(skip=("ln_1",)), "ln_1 is missing: attention reads a normalised copy."),
         (like(skip=("ln_2",)), "ln_2 is missing: the network reads a normalised copy."),
         (like(norms=("ln_1", "ln_1")), "ln_1 is used twice: each half has a norm of its own."),
+        (like(parallel=True), "The network reads x as it was before attention's answer was added. "
+         "The second half begins with the first one's sum."),
         (like(first=False), "The first sum is missing: attention's answer is added to x."),
         (like(second=False), "The second sum is missing: the network's answer is added to x."),
     ])  # fmt: skip
@@ -171,7 +176,7 @@ def _run(
     x: Tensor, t: dict[str, Tensor], seen: Tensor | None, bend: Callable[[Tensor], Tensor] | None
     = None, order: tuple[int, int, int] = (0, 1, 2), heads: int = 2, masked: bool = True,
     skip: tuple[str, ...] = (), no_bias: bool = False, norms: tuple[str, str] = ("ln_1", "ln_2"),
-    first: bool = True, second: bool = True,
+    first: bool = True, second: bool = True, parallel: bool = False,
 ) -> Tensor:  # fmt: skip
     """A block written out, with a place for each mistake."""
 
@@ -187,8 +192,8 @@ def _run(
     q, k, v = (thirds[place].reshape(2, 5, heads, -1).permute(0, 2, 1, 3) for place in order)
     mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=seen if masked else None)
     asked = part("attn.out_proj", mixed.permute(0, 2, 1, 3).reshape(2, 5, 128))
-    x = x + asked if first else asked
-    hidden = part("mlp.c_fc", part(norms[1], x))
+    before, x = x, x + asked if first else asked
+    hidden = part("mlp.c_fc", part(norms[1], before if parallel else x))
     bent = bend(hidden) if bend else hidden * (1.702 * hidden).sigmoid()
     said = part("mlp.c_proj", bent)
     return x + said if second else said
@@ -220,7 +225,7 @@ def _pixels(answer: Answer) -> str:
     compare(result, Preprocess(16)(tall).double(), [
         (Preprocess(16, resize="squash")(tall).double(), "A tall picture is squashed."),
     ])  # fmt: skip
-    return "Bit for bit what CLIP was trained on: filter, crop, rounding, means and deviations."
+    return "Bit for bit what CLIP's own code does: filter, crop, rounding, means and deviations."
 
 
 def _noise(width: int, height: int) -> Image.Image:
@@ -229,8 +234,12 @@ def _noise(width: int, height: int) -> Image.Image:
 
 
 def _pixel_mistakes(picture: Image.Image) -> Mistakes:
+    return _mistakes_of_size(picture) + _mistakes_of_values(picture)
+
+
+def _mistakes_of_size(picture: Image.Image) -> Mistakes:
+    """What goes wrong from the picture to its square of 16 pixels; `picture` is 57 x 33."""
     ours = Preprocess(16)
-    mean, std = torch.tensor(ours.mean)[:, None, None], torch.tensor(ours.std)[:, None, None]
 
     def after(image: Image.Image) -> Tensor:
         return ours(image).double()
@@ -238,16 +247,12 @@ def _pixel_mistakes(picture: Image.Image) -> Mistakes:
     def from_left(scaled: tuple[int, int], left: int, how: int = 3) -> Tensor:
         return after(picture.resize(scaled, how).crop((left, 0, left + 16, 16)))
 
-    right, raw = after(picture), (ours(picture) * std + mean).double()
-    m, s = mean.double(), std.double()
     unit = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].float() / 255
     rough = F.interpolate(unit, (16, 27), mode="bicubic")[:, :, :, 6:22]
-    net = [torch.tensor(v).double()[:, None, None] for v in IMAGENET]
-    twice = "The values were divided by 255 twice: the model would see a black picture."
     return [
-        (from_left((27, 16), 6, 2), "This is the bilinear filter. CLIP was trained on bicubic."),
-        (from_left((27, 16), 6, 0), "This is the nearest pixel. CLIP was trained on bicubic."),
-        (from_left((27, 16), 6, 1), "This is the Lanczos filter. CLIP was trained on bicubic."),
+        (from_left((27, 16), 6, 2), "This is the bilinear filter. CLIP's is bicubic."),
+        (from_left((27, 16), 6, 0), "This is the nearest pixel. CLIP's filter is bicubic."),
+        (from_left((27, 16), 6, 1), "This is the Lanczos filter. CLIP's is bicubic."),
         (ours.normalize(rough)[0].double(), "This interpolates a tensor without antialiasing: it "
          "skips pixels. Pillow's resize weighs all of them."),
         (Preprocess(16, resize="squash")(picture).double(), "The picture is squashed to a square. "
@@ -255,11 +260,26 @@ def _pixel_mistakes(picture: Image.Image) -> Mistakes:
         (from_left((27, 16), 5), "The crop starts half a pixel too far to the left: margins of "
          "5.5 go to 6 (Python's round), not down."),
         (from_left((28, 16), 6), "The long side is 28 pixels; it is rounded *down*, to 27."),
+        (after(picture.resize((16, 27), 3).crop((0, 6, 16, 22))), "Width and height are exchanged: "
+         "Pillow's sizes are (width, height)."),
         (from_left((27, 16), 0), "The crop is taken from the corner, not from the centre."),
         (after(picture.crop((12, 0, 45, 33))), "You cut first and resized then. Nearly the same, "
          "but not the letter: resize first."),
         (after(picture.crop((20, 8, 36, 24))), "You cut a piece out of the full picture; first it "
          "is made smaller."),
+    ]  # fmt: skip
+
+
+def _mistakes_of_values(picture: Image.Image) -> Mistakes:
+    """What goes wrong with the numbers of the square, once it is right."""
+    ours = Preprocess(16)
+    m, s = (torch.tensor(v).double()[:, None, None] for v in (ours.mean, ours.std))
+    right = ours(picture).double()
+    raw = right * s + m
+    net = [torch.tensor(v).double()[:, None, None] for v in IMAGENET]
+    spread, centre = raw.std((1, 2), keepdim=True), raw.mean((1, 2), keepdim=True)
+    twice = "The values were divided by 255 twice: the model would see a black picture."
+    return [
         ((raw.flip(0) - m) / s, "The colours come as blue, green, red. Pillow and CLIP have red "
          "first."),
         ((255 * raw - m) / s, "The values still run to 255: divide by 255 before the means."),
@@ -270,6 +290,8 @@ def _pixel_mistakes(picture: Image.Image) -> Mistakes:
         (raw / s - m, "First minus the means, then by the deviations."),
         ((raw - s) / m, "Means and deviations are exchanged."),
         ((raw - net[0]) / net[1], "These are ImageNet's means and deviations, not CLIP's."),
+        ((raw - centre) / spread, "These are the picture's own means and deviations. CLIP's are "
+         "the same six numbers for every picture."),
         (2 * raw - 1, "Means and deviations of 0.5 are SigLIP's. CLIP has its own."),
         (right.permute(0, 2, 1), "Height and width are exchanged: NumPy has rows first, colours "
          "last. Only the colours move."),

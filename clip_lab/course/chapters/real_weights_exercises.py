@@ -14,6 +14,7 @@ from clip_lab.preprocess import Preprocess
 
 
 def drawn(*shape: int, seed: int) -> Tensor:
+    """Normal numbers, the same at every check."""
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
@@ -45,6 +46,11 @@ def _held(answer: Answer) -> str:
         gap, cosines = x - y, F.cosine_similarity(x, y, dim=1)
         _first_number(pair, gap, y)
         _second_number(pair, x, y, cosines)
+        if kind is torch.float16 and pair[1] == pair[1].half():
+            raise Wrong(
+                "Near 1, float16 knows steps of 0.0005 only, and your cosine is one of them: a "
+                "smaller difference would go unseen. Make both float32 first."
+            )
     return "The largest difference of all numbers, and the worst cosine of all rows."
 
 
@@ -156,7 +162,7 @@ def _split(answer: Answer) -> str:
     ),
 )
 def _first(answer: Answer) -> str:
-    theirs = {name: drawn(2, 6, seed=k) * size for k, (name, size) in enumerate(
+    theirs = {name: drawn(2, 600, seed=k) * size for k, (name, size) in enumerate(
         (("pixels", 1.0), ("patches", 400.0), ("block 1", 20.0), ("block 2", 1.0), ("vector", 1.0))
     )}  # fmt: skip
     ours = {name: t.clone() for name, t in theirs.items()}
@@ -168,7 +174,8 @@ def _first(answer: Answer) -> str:
     if said != "block 1":
         raise Wrong({
             "patches": "“patches” was blamed for a difference of 0.01 in numbers of hundreds: that "
-                       "is rounding. Measure relative to theirs.",
+                       "is rounding. Measure relative to theirs, and to the *largest* of theirs: "
+                       "beside a number that happens to be near 0 any rounding looks large.",
             "vector": "“vector” differs most, or last. It inherits: the *first* stage is to blame.",
             "block 2": "“block 2” is the first that differs upwards everywhere, or on average. One "
                        "entry of “block 1” is lower by a whole unit: the largest absolute "

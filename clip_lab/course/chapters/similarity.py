@@ -4,6 +4,8 @@ Right values are sums written out in float64; beside each stands what the likely
 on the same input.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -60,6 +62,8 @@ def _normalize_mistakes(rows: Tensor) -> Mistakes:
          "along its entries, not down the batch."),
         (rows / squares.sum().sqrt(), "All rows were divided by one number, the length of the "
          "whole matrix. Each row needs its own."),
+        (rows / squares.mean(1, keepdim=True).sqrt(), "Each row was divided by the root of the "
+         "*mean* of its squares (RMSNorm does so). The length is the root of their sum."),
         (rows / rows.abs().sum(1, keepdim=True), "The absolute values of each row sum to 1. That "
          "is the L1 length; the cosine needs the Euclidean one, with squares and a root."),
         (rows / squares.sum(1, keepdim=True), "Each row was divided by the square of its length: "
@@ -112,6 +116,12 @@ def _similarity_mistakes(i: Tensor, t: Tensor) -> Mistakes:
         (i @ unit(t).T, "The captions have length 1, the pictures do not: normalise both."),
         (unit(t) @ unit(i).T, "Rows are captions here. Entry (i, j) should be picture i with "
          "caption j: the other way round."),
+        (unit(i @ t.T), "The rows of the product were scaled to length 1, not the vectors. "
+         "Normalise before the product."),
+        (i @ t.T / (i.norm() * t.norm()), "All products were divided by one number, the lengths of "
+         "the two whole matrices. Each vector has a length of its own."),
+        ((unit(i) @ unit(t).T).softmax(1), "These are shares that sum to 1 in each row. Return the "
+         "cosines themselves."),
         (torch.cdist(unit(i), unit(t)), "These are distances, 0 for the same direction. The cosine "
          "is 1 there."),
         (torch.cdist(i, t), "These are distances, 0 for the same vector. The cosine is 1 there."),
@@ -135,10 +145,7 @@ def _recall(answer: Answer) -> str:
     cosines = torch.tensor(
         [[0.9, 0.1, 0.2, 0.1], [0.3, 0.2, 0.8, 0.4], [0.1, 0.3, 0.7, 0.3], [0.0, 0.1, 0.2, 0.6]]
     )  # pictures find their caption 3 times of 4, captions their picture 2 times of 4
-    result = answer(cosines)
-    if not isinstance(result, tuple | list) or len(result) != 2:
-        raise Wrong("Return two shares: pictures that find their caption, then captions that do.")
-    value = torch.tensor([float(share) for share in result], dtype=torch.float64)
+    value = two_shares(answer(cosines))
     wanted = torch.tensor([0.75, 0.5], dtype=torch.float64)
     mistakes = [
         (wanted.flip(0), "The two are exchanged: pictures that find their caption (rows) come "
@@ -148,6 +155,22 @@ def _recall(answer: Answer) -> str:
         (wanted[[0, 0]], "Both are the same direction: rows. Captions look down their column."),
         (wanted[[1, 1]], "Both are the same direction: columns. Pictures look along their row."),
         (1 - wanted, "These are the shares that fail."),
+        (wanted.mean().expand(2), "The two directions were averaged. Keep them apart: they can "
+         "differ."),
+        (cosines.diagonal().double().mean().expand(2), "This is the mean of the diagonal. Recall "
+         "asks how often the diagonal is the best, not how high it is."),
     ]  # fmt: skip
     compare(value, wanted, mistakes)
     return "Pictures to captions and captions to pictures, each by its own axis."
+
+
+def two_shares(result: Any) -> Tensor:
+    """A pair of shares, rows first, as float64; or Wrong."""
+    result = list(result.flatten()) if isinstance(result, Tensor) else result
+    if not isinstance(result, tuple | list) or len(result) != 2:
+        raise Wrong("Return two shares: pictures that find their caption, then captions that do.")
+    try:
+        return torch.tensor([float(share) for share in result], dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError):
+        raise Wrong("Two numbers were expected. Is there still a yes or no for each row, whose "
+                    "share of yeses is to be taken?") from None  # fmt: skip

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from clip_lab.course.chapters.similarity import Mistakes, unit, vectors
+from clip_lab.course.chapters.similarity import Mistakes, two_shares, unit, vectors
 from clip_lab.course.checks import Answer, Wrong, compare, exercise
 
 
@@ -43,18 +43,15 @@ def _leads(answer: Answer) -> str:
         (match - rivals.amin(1), "This is the lead over the worst of the others."),
         (match - c.topk(2, 1).values[:, 1], "The second-best of the row was taken off. Where the "
          "own caption isn't first, that is not its rival."),
+        (c.amax(1) - c.topk(2, 1).values[:, 1], "This is the lead of whichever caption is first. "
+         "Ask for the own one's, which is negative where another is first."),
+        (match - rivals.amax(), "The largest of the whole matrix was taken off. Each row has a "
+         "best rival of its own."),
         (rivals.amax(1), "These are the best rivals. How far above them does the own caption "
          "stand?"),
     ]  # fmt: skip
     compare(result, match - rivals.amax(1), mistakes)
     return "Positive where the own caption is first; its size is the safety."
-
-
-def shares(result: Any) -> Tensor:
-    """A pair of shares as float64, or Wrong."""
-    if not isinstance(result, tuple | list) or len(result) != 2:
-        raise Wrong("Return two shares: pictures that find their caption, then captions that do.")
-    return torch.tensor([float(share) for share in result], dtype=torch.float64)
 
 
 @exercise(
@@ -71,7 +68,7 @@ def _by_name(answer: Answer) -> str:
     numbers = torch.tensor([4, 7, 4, 7, 4, 9, 4, 9])
     # Of this seed: rows 6 of 8 by name, 3 on the diagonal; columns 3 and 1.
     cosines = torch.rand(8, 8, generator=torch.Generator().manual_seed(1369))
-    value, own = shares(answer(cosines, numbers)), torch.arange(8)
+    value, own = two_shares(answer(cosines, numbers)), torch.arange(8)
     rows, columns = cosines.argmax(1), cosines.argmax(0)
     found = [(numbers[best] == numbers).double().mean() for best in (rows, columns)]
     exact = [(best == own).double().mean() for best in (rows, columns)]
@@ -146,8 +143,10 @@ def _piece_mistakes(seen: Tensor, piece: int) -> Mistakes:
         (within, "These are positions within a piece. Add where the piece starts."),
         (full.argmax(0), "The last captions, which don't fill a piece, were never looked at."),
         (places[0], "Only the first piece was looked at."),
-        (last, "Each piece overwrites the one before, so the last one wins. Replace only where the "
-         "new cosine is better."),
+        (last, "Each piece overwrites the one before, so the last one wins. Replace, picture by "
+         "picture, only where the new cosine is better."),
+        (within + winner * piece * piece, "The piece's start was multiplied by its size: it counts "
+         "captions already."),
         (seen.argmin(0), "These are the worst captions."),
         (seen.amax(0), "These are the best cosines. Where they stand was asked."),
         (winner, "These are the numbers of the pieces. Which row within them?"),

@@ -29,8 +29,8 @@ ANSWERS["start token"] = """
 
 NOT_A_TENSOR = "Return a tensor of shape (n, n); this is a {}."
 FLOATING = (
-    "This mask holds numbers ({}). OpenAI's code adds such a mask, of 0 and −inf, to the scores; "
-    "here a mask of True and False was asked for: True where a token may look."
+    "This mask holds numbers ({}). True and False were asked for: True where a token may look. "
+    "(Numbers, 0 and −inf, make a mask that is added to the scores, as in OpenAI's code.)"
 )
 
 
@@ -68,6 +68,16 @@ def _causal_mask(answer: Answer) -> str:
     compare(value, 1 - ahead, mistakes)
     answer.tensor(1, shape=(1, 1), means="a text of one token")
     return "Each token sees itself and what stands before it."
+
+
+OWN_MASK = (
+    "This hides the future, whatever mask is handed in. Use the one of the argument: it may be any "
+    "mask."
+)
+LATE_DIVISION = (
+    "The division came after the softmax, so the shares of a row no longer sum to 1. Divide the "
+    "scores."
+)
 
 
 @exercise(
@@ -109,11 +119,15 @@ def _attention_mistakes(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Iterat
         (math.sqrt(width), ""),
         (1.0, "The scores are not divided by the root of the head's width. "),
         (float(width), "The scores are divided by the head's width; its root was meant. "),
-    )
+        (math.sqrt(q.shape[-2]), "The scores are divided by the root of the number of tokens; it "
+         "should be the head's width, the last axis. "),
+    )  # fmt: skip
+    scores = torch.einsum("bhid,bhjd->bhij", q, k)
     for scale, about_scale in scales:
-        scores = torch.einsum("bhid,bhjd->bhij", q, k) / scale
-        for shares, text in _wrong_shares(scores, hide):
+        for shares, text in _wrong_shares(scores / scale, hide):
             yield shares @ v, (about_scale + text).strip()
+    yield F.scaled_dot_product_attention(q, k, v, is_causal=True), OWN_MASK
+    yield torch.where(hide, -1e30, scores).softmax(-1) @ v / math.sqrt(width), LATE_DIVISION
 
 
 def _wrong_shares(scores: Tensor, hide: Tensor) -> Mistakes:
@@ -164,6 +178,8 @@ def _end_places(answer: Answer) -> str:
          "the end token is 7."),
         (last.double(), "This is the last end token. Some tokenizers pad with end tokens (row 2); "
          "the text ends at the first."),
+        ((tokens == 0).double().argmax(1).double() - 1, "This looks for the first 0 and steps "
+         "back. But 0 is a word (in CLIP's vocabulary, “!”), and padding need not be 0."),
         ((tokens != 0).sum(1).double() - 1, "This counts the ids that aren't 0. But 0 is a word "
          "(in CLIP's vocabulary, “!”), and padding need not be 0."),
         (wanted - 1, "One too early: this is the last word. The end token itself is read."),
@@ -191,6 +207,10 @@ def small_tower(seed: int = 0) -> TextTransformer:
     return tower
 
 
+POST_NORM = (
+    "The norm comes after the sum, as in the first transformer and in BERT (post-norm). CLIP "
+    "follows GPT-2: each half reads a normalised copy, and the sum itself is never normalised."
+)
 STEPS = {
     "position": "The positions were not added: the tower can't tell “red on blue” from “blue on "
     "red” by them.",
@@ -236,7 +256,7 @@ def _token_states(answer: Answer) -> str:
         double = small_tower().double()
         wanted = walk(double, tokens, mask)
         mistakes = [(walk(double, tokens, mask, step), text) for step, text in STEPS.items()]
-        compare(result, wanted, [*mistakes, *_post_norm(double, tokens, mask)])
+        compare(result, wanted, [*mistakes, *_norms_elsewhere(double, tokens, mask)])
         open_mask = torch.ones(6, 6, dtype=torch.bool)
         other = answer.tensor(tower, tokens, open_mask, shape=(2, 6, 8))
         if not agrees(other, walk(double, tokens, open_mask)):
@@ -279,15 +299,21 @@ def _mixture(attention: Attention, x: Tensor, mask: Tensor, left_out: str) -> Te
     return mixed if left_out == "out" else attention.out_proj(mixed)
 
 
-def _post_norm(tower: TextTransformer, tokens: Tensor, mask: Tensor) -> Mistakes:
-    """The original transformer's order (and BERT's): add first, then normalise the sum."""
+def _norms_elsewhere(tower: TextTransformer, tokens: Tensor, mask: Tensor) -> Mistakes:
+    """Every step is taken, but the norms stand in other places."""
     x = F.embedding(tokens, tower.token_embedding.weight)
-    x = x + tower.positional_embedding[None, : x.shape[1]]
+    post = kept = often = x + tower.positional_embedding[None, : x.shape[1]]
     for layer in list(tower.transformer.resblocks):
-        x = layer.ln_1(x + _mixture(layer.attn, x, mask, ""))
-        x = layer.ln_2(x + layer.mlp(x))
-    text = (
-        "The norm comes after the sum, as in the first transformer and in BERT (post-norm). CLIP "
-        "follows GPT-2: each half reads a normalised copy, and the sum itself is never normalised."
-    )
-    return [(x, text), (tower.ln_final(x), text)]
+        post = layer.ln_1(post + _mixture(layer.attn, post, mask, ""))
+        post = layer.ln_2(post + layer.mlp(post))
+        kept = layer.ln_1(kept)
+        kept = layer.ln_2(kept + _mixture(layer.attn, kept, mask, ""))
+        kept = kept + layer.mlp(kept)
+        often = often + _mixture(layer.attn, layer.ln_1(often), mask, "")
+        often = tower.ln_final(often + layer.mlp(layer.ln_2(often)))
+    return [
+        *((state, POST_NORM) for state in (post, tower.ln_final(post))),
+        (tower.ln_final(kept), "x itself was normalised, and the results were added to that. "
+         "Attention and mlp read a normalised copy; what they give is added to x as it was."),
+        (often, "ln_final came after every block. It comes once, after the last."),
+    ]  # fmt: skip

@@ -5,12 +5,14 @@ from torch import Tensor
 
 from clip_lab.course.checks import Answer, Wrong, compare, exercise, need_gradient
 
+Places = list[tuple[int, int, int]]
 END = 9
 ROWS = torch.tensor([
     [8, 3, 9, 0, 0, 0, 0],
     [8, 0, 4, 0, 9, 0, 0],  # 0 is a word too
     [8, 1, 2, 9, 9, 9, 9],  # padded with end tokens
 ])  # fmt: skip
+ENDS = (2, 4, 3)  # where each of them ends
 
 
 @exercise(
@@ -62,33 +64,38 @@ def _additive(answer: Answer) -> str:
         raise Wrong(f"The mask should have the dtype that was asked for; this is {result.dtype}.")
     if isinstance(result, Tensor) and result.isinf().any():
         raise Wrong(
-            "There is −inf in it. Either two masks were added, whose lowest numbers together are "
-            "more than float16 holds, or −inf was written in. A row that may look at nothing (a "
-            "caption padded on its left has one) then has a softmax of nan."
+            "There is −inf in it. Either it was written in, or two masks were added, or the lowest "
+            "number of another dtype was taken: both are more than float16 holds. A row that may "
+            "look at nothing (a caption padded on its left has one) then has a softmax of nan."
         )
     value = answer.tensor(causal, real, torch.float16, shape=(2, 4, 4), means="batch, who, whom")
-    low = torch.finfo(torch.float16).min
     yes = torch.einsum("ij,bj->bij", causal.double(), real.double())
-    by_row = torch.einsum("ij,bi->bij", causal.double(), real.double())
-    wanted = (1 - yes) * low
-    mistakes = [
+    mistakes = _additive_mistakes(causal.double(), real.double(), yes)
+    compare(value, (1 - yes) * torch.finfo(torch.float16).min, mistakes)
+    return "One mask, joined before it became numbers: nothing can overflow."
+
+
+def _additive_mistakes(causal: Tensor, real: Tensor, yes: Tensor) -> list[tuple[Tensor, str]]:
+    """All are 1 where the answer is yes; `yes` is the right one of the joined masks."""
+    low, by_row = torch.finfo(torch.float16).min, torch.einsum("ij,bi->bij", causal, real)
+    return [
+        ((1 - yes * real[:, :, None]) * low, "Here padding may not look either. `real` "
+         "says who may be looked at; what padding sees reaches nobody."),
         (yes * low, "The signs are exchanged: 0 where a token may look, the lowest number where "
          "it may not."),
         (yes, "This mask is 1 and 0. It is added to the scores: what may be seen adds 0, what may "
          "not adds the lowest number there is."),
         ((1 - by_row) * low, "`real` speaks of the token that looks. It should speak of the one "
          "that is looked at, the columns."),
-        ((1 - causal.double()).expand(2, 4, 4) * low, "The padding can still be looked at: `real` "
+        ((1 - causal).expand(2, 4, 4) * low, "The padding can still be looked at: `real` "
          "takes no part."),
-        ((1 - real.double())[:, None].expand(2, 4, 4) * low, "The future can still be looked at: "
+        ((1 - real)[:, None].expand(2, 4, 4) * low, "The future can still be looked at: "
          "the causal mask takes no part."),
         ((1 - yes) * -1e4, "−10,000 hides well enough while scores are small; take the lowest "
          "number of the dtype."),
-        ((1 - torch.maximum(causal.double()[None], real.double()[:, None])) * low, "A token may "
+        ((1 - torch.maximum(causal[None], real[:, None])) * low, "A token may "
          "look where *either* mask says yes. Both have to."),
     ]  # fmt: skip
-    compare(value, wanted, mistakes)
-    return "One mask, joined before it became numbers: nothing can overflow."
 
 
 @exercise(
@@ -108,21 +115,31 @@ def _next_token(answer: Answer) -> str:
     logits = torch.randn(3, 7, 10, generator=random).requires_grad_()
     result = answer.tensor(logits, ROWS, END, shape=(), means="one number, the mean")
     surprise = -logits.detach().double().log_softmax(-1)
-    ends = (2, 4, 3)  # of ROWS, by hand
-    told = [(b, i, int(ROWS[b, i + 1])) for b, end in enumerate(ends) for i in range(end)]
+    told = [(b, i, int(ROWS[b, i + 1])) for b, end in enumerate(ENDS) for i in range(end)]
+    wanted = torch.stack([surprise[place] for place in told]).mean()
+    compare(result, wanted, _next_token_mistakes(surprise, told))
+    need_gradient(result, {"logits": logits}, {"logits": "the tower would not learn"})
+    return "Each state says the next token, up to the end token, and padding says nothing."
 
-    def mean(places: list[tuple[int, int, int]]) -> Tensor:
+
+def _next_token_mistakes(surprise: Tensor, told: Places) -> list[tuple[Tensor, str]]:
+    """`told`: the right places; a place is a row, the token that says, and the id that is said."""
+
+    def mean(places: Places) -> Tensor:
         return torch.stack([surprise[place] for place in places]).mean()
 
     everything = [(b, i, int(ROWS[b, i + 1])) for b in range(3) for i in range(6)]
-    own = [(b, i, int(ROWS[b, i])) for b, end in enumerate(ends) for i in range(end + 1)]
-    back = [(b, i + 1, int(ROWS[b, i])) for b, end in enumerate(ends) for i in range(end)]
-    no_end = [(b, i, token) for b, i, token in told if i + 1 != ends[b]]
-    beyond = told + [(b, end, int(ROWS[b, end + 1])) for b, end in enumerate(ends)]
+    own = [(b, i, int(ROWS[b, i])) for b, end in enumerate(ENDS) for i in range(end + 1)]
+    back = [(b, i + 1, int(ROWS[b, i])) for b, end in enumerate(ENDS) for i in range(end)]
+    no_end = [(b, i, token) for b, i, token in told if i + 1 != ENDS[b]]
+    beyond = told + [(b, end, int(ROWS[b, end + 1])) for b, end in enumerate(ENDS)]
+    not_0 = [place for place in everything if place[2] != 0]
     each = [mean([place for place in told if place[0] == b]) for b in range(3)]
-    mistakes = [
+    return [
         (mean(everything), "The padding counts too: the tower would learn above all to say "
          "padding after padding."),
+        (mean(not_0), "Id 0 was left out as padding. It is a word as well, and padding may be "
+         "another id. What counts is where the end token stands."),
         (mean(own), "Each state is asked for its own token, which it has been given. It should "
          "say the one that comes next."),
         (mean(back), "The shift goes the wrong way: each state is asked for the token before it."),
@@ -131,7 +148,6 @@ def _next_token(answer: Answer) -> str:
         (torch.stack(each).mean(), "This is a mean of the captions' means, in which a short "
          "caption weighs as much as a long one. Take the mean over all tokens."),
         (mean(told) * len(told), "The surprises are summed. Take their mean."),
+        (mean(told) * len(told) / len(everything), "The right surprises, divided by the number of "
+         "all places. Padding says nothing: it doesn't count below the line either."),
     ]  # fmt: skip
-    compare(result, mean(told), mistakes)
-    need_gradient(result, {"logits": logits}, {"logits": "the tower would not learn"})
-    return "Each state says the next token, up to the end token, and padding says nothing."

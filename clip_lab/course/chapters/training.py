@@ -1,7 +1,7 @@
-"""Chapter 8: training your own. What its build exercises look for.
+"""Chapter 8: training your own. A training step, and a checkpoint that goes on exactly.
 
-A step, a schedule and a checkpoint are tried out on a toy CLIP of two linear maps; beside the right
-outcome stands what the likely mistakes would lead to.
+Both are tried out on a toy CLIP of two linear maps; beside the right outcome stands what the likely
+mistakes would lead to.
 """
 
 import copy
@@ -13,11 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from clip_lab.course.checks import Answer, Wrong, agrees, compare, exercise
+from clip_lab.course.checks import Answer, Wrong, agrees, exercise
 from clip_lab.course.words import ANSWERS
 from clip_lab.losses import info_nce
 from clip_lab.model.clip import MAX_LOGIT_SCALE
-from clip_lab.training.schedule import learning_rate
 
 ANSWERS["five hundred pairs"] = """
     A small model has far more weights than 500 pairs have facts, so it can learn them by heart, and
@@ -26,170 +25,6 @@ ANSWERS["five hundred pairs"] = """
     their partner there, beside chance, and with an interval, for 50 are few? If that share stopped
     rising long ago, the rest of the training was memory.
 """
-
-
-# -- how fast ----------------------------------------------------------------------
-
-PEAK, WARMUP, STEPS = 0.4, 5, 20
-
-
-@exercise(
-    "warmup_cosine",
-    hints=(
-        "Three numbers multiplied. Work out two steps by hand: step 0 of a warm-up of 5, and the "
-        "step half-way through the run, where the cosine's share is one half.",
-        "The ramp grows by 1/w a step and must not grow past 1: the smaller of two numbers. The "
-        "cosine runs from an angle of 0 at step 0 to an angle of π at the end, and goes from 1 to "
-        "−1: how do you make 1 to 0 of it?",
-        "Ramp: step + 1 over the warm-up, at most 1. Fall: one plus the cosine of π times the "
-        "share of the run that is over, halved. The peak times both.",
-    ),
-)
-def _warmup_cosine(answer: Answer) -> str:
-    found = [answer(PEAK, WARMUP, step, STEPS) for step in range(STEPS)]
-    values = torch.tensor([_number(value) for value in found], dtype=torch.float64)
-    compare(values, _of(learning_rate_at), _rate_mistakes())
-    one = _number(answer(PEAK, 1, 0, STEPS))
-    if not math.isclose(one, PEAK, rel_tol=1e-6):
-        raise Wrong(f"With a warm-up of 1 step, step 0 has the whole peak; yours is {one:.3g}.")
-    return "Up in a straight line, down along half a cosine."
-
-
-def _number(value: Any) -> float:
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        raise Wrong(f"A learning rate is one number; this is a {type(value).__name__}.") from None
-
-
-def learning_rate_at(step: int) -> float:
-    """The right one."""
-    return learning_rate(PEAK, WARMUP, step, step / STEPS)
-
-
-def _of(rate: Callable[[int], float]) -> Tensor:
-    return torch.tensor([rate(step) for step in range(STEPS)], dtype=torch.float64)
-
-
-def _rate_mistakes() -> list[tuple[Tensor, str]]:
-    def fall(share: float) -> float:
-        return (1 + math.cos(math.pi * share)) / 2
-
-    def ramp(step: int) -> float:
-        return min(1.0, (step + 1) / WARMUP)
-
-    def after(step: int) -> float:  # as open_clip has it
-        if step < WARMUP:
-            return ramp(step)
-        return fall((step - WARMUP) / (STEPS - WARMUP))
-
-    ways: list[tuple[Callable[[int], float], str]] = [
-        (lambda t: min(1.0, t / WARMUP) * fall(t / STEPS), "Step 0 has a rate of 0: it learns "
-         "nothing from its batch. The ramp is 1/w there, so count the step that is being made."),
-        (lambda t: ramp(t) * math.cos(math.pi * t / STEPS), "The second half is negative: it "
-         "would climb the loss. A cosine goes from 1 to −1; lift it by 1 and halve it."),
-        (lambda t: ramp(t) * math.cos(math.pi * t / STEPS / 2), "This is a quarter of a cosine, "
-         "from an angle of 0 to π/2: it ends in a steep fall. Half a cosine goes to π, lifted by 1 "
-         "and halved."),
-        (lambda t: ramp(t) * 2 * fall(t / STEPS), "Everything is twice too high: 1 + cosine goes "
-         "from 2 to 0. Halve it."),
-        (lambda t: ramp(t) * fall(2 * t / STEPS), "The rate comes up again: this is a whole wave. "
-         "By the end of the run the angle has reached π, not 2π."),
-        (lambda t: ramp(t) * (1 + math.cos(180 * t / STEPS)) / 2, "The angle seems to be in "
-         "degrees; math.cos takes radians."),
-        (lambda t: fall(t / STEPS), "There is no warm-up in it: step 0 has the whole peak."),
-        (ramp, "There is no cosine in it: the rate never comes down."),
-        (lambda t: (t + 1) / WARMUP * fall(t / STEPS), "The ramp goes on after the warm-up, past "
-         "the peak. From step w − 1 on it is 1."),
-        (after, "Your cosine begins after the warm-up (open_clip does so). Here both run from step "
-         "0, and are multiplied."),
-        (lambda t: ramp(t) * fall((t + 1) / STEPS), "The cosine is a step ahead: it is 1 at step "
-         "0."),
-        (lambda t: ramp(t) * fall(t / (STEPS - 1)), "The last step has a rate of 0, and its batch "
-         "is lost. The cosine reaches 0 one step after the last."),
-        (lambda t: ramp(t) * (1 - t / STEPS), "This falls in a straight line. A half cosine is "
-         "flat at both ends."),
-    ]  # fmt: skip
-    told = [(PEAK * _of(way), text) for way, text in ways]
-    bare = "The peak takes no part: these are shares of it."
-    return [*told, (_of(learning_rate_at) / PEAK, bare)]
-
-
-# -- what may decay ----------------------------------------------------------------------
-
-
-class Mixed(nn.Module):
-    """One of each kind of parameter, by names that don't tell what they are."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.words = nn.Embedding(7, 4)
-        self.positions = nn.Parameter(torch.randn(3, 4))
-        self.patches = nn.Conv2d(3, 4, 2, bias=False)
-        self.first = nn.Linear(4, 4)
-        self.ln_1 = nn.LayerNorm(4)
-        self.second = nn.BatchNorm2d(4)
-        self.logit_scale = nn.Parameter(torch.tensor(2.66))
-
-
-WHAT = {
-    "words.weight": "the token embedding, a matrix",
-    "positions": "the positions, a matrix",
-    "patches.weight": "a convolution's kernel, of four dimensions",
-    "first.weight": "a linear layer's matrix",
-    "first.bias": "a bias",
-    "ln_1.weight": "a LayerNorm's gain, which starts at 1",
-    "ln_1.bias": "a LayerNorm's bias",
-    "second.weight": "a BatchNorm's gain, which starts at 1",
-    "second.bias": "a BatchNorm's bias",
-    "logit_scale": "the temperature: decay would pull 1/τ towards 1",
-}
-
-
-@exercise(
-    "decay_groups",
-    hints=(
-        "Don't go by names: one project calls its norms ln_1, another bn2. What does a gain have "
-        "in common with a bias and with the temperature, that no matrix has?",
-        "A tensor knows how many dimensions it has. A gain has one, the temperature none at all.",
-        "Go through model.parameters() once, and put each into one of two lists by its number of "
-        "dimensions: two or more may decay. Return both lists, the decaying first.",
-    ),
-)
-def _decay_groups(answer: Answer) -> str:
-    model = Mixed()
-    groups = answer(model)
-    if not isinstance(groups, tuple | list) or len(groups) != 2:
-        raise Wrong("Return two lists: parameters that may decay, and those that may not.")
-    places = [[_name(model, p) for p in group] for group in groups]
-    wanted = [
-        [n for n, p in model.named_parameters() if (p.ndim > 1) == big] for big in (True, False)
-    ]
-    if [set(names) for names in places] == [set(names) for names in wanted[::-1]]:
-        raise Wrong("The two lists are exchanged: those that may decay come first.")
-    twice = [name for name in WHAT if sum(names.count(name) for names in places) > 1]
-    if twice:
-        raise Wrong(f"{twice[0]} comes twice: the optimiser would refuse it.")
-    missing = [name for name in WHAT if not any(name in names for names in places)]
-    if missing:
-        raise Wrong(f"{missing[0]} ({WHAT[missing[0]]}) is in neither list: it would never learn.")
-    _told_if_misplaced([n for n in places[0] if n in wanted[1]], "decays, and should not")
-    _told_if_misplaced([n for n in places[1] if n in wanted[0]], "is spared, and should decay")
-    return "Matrices decay; gains, biases and the temperature don't."
-
-
-def _told_if_misplaced(names: list[str], what: str) -> None:
-    if names:
-        more = f" So with {', '.join(names[1:])}." if names[1:] else ""
-        raise Wrong(f"{names[0]} ({WHAT[names[0]]}) {what}.{more} Go by the number of dimensions.")
-
-
-def _name(model: nn.Module, parameter: Any) -> str:
-    for name, own in model.named_parameters():
-        if own is parameter:
-            return name
-    kind = "a pair of name and parameter" if isinstance(parameter, tuple) else "something else"
-    raise Wrong(f"The lists should hold the model's parameters themselves; one entry is {kind}.")
 
 
 # -- a step ----------------------------------------------------------------------
@@ -206,9 +41,11 @@ class Toy(nn.Module):
         self.logit_scale = nn.Parameter(torch.tensor(scale, dtype=torch.float64))
 
     def encode_image(self, images: Tensor) -> Tensor:
+        """A row for each picture, not yet of length 1."""
         return images.flatten(1).double() @ self.seen.T
 
     def encode_text(self, tokens: Tensor) -> Tensor:
+        """A row for each caption, not yet of length 1."""
         return tokens.double() @ self.read.T
 
     def state(self) -> Tensor:
@@ -234,6 +71,7 @@ class Counting(torch.optim.AdamW):
     steps = 0
 
     def step(self, closure: Any = None) -> Any:
+        """AdamW's own step, counted."""
         self.steps += 1
         return super().step(closure)
 
@@ -259,17 +97,23 @@ def _number_of_loss(loss: Any) -> float:
 
 
 def variant(
-    unit: bool = True, both: bool = True, forget: bool = True,
-    clamp: tuple[float, float] | None = (0.0, MAX_LOGIT_SCALE), inside: bool = False,
+    unit: int | None = -1, both: bool = True, forget: bool = True, scale: str = "as it is",
+    clamp: tuple[float, float] | None = (0.0, MAX_LOGIT_SCALE),
 ) -> Step:  # fmt: skip
-    """A training step with one thing or another left out."""
+    """A training step with one thing or another done wrong; `unit`: the axis of length 1."""
+    scales: dict[str, Callable[[Tensor], Tensor]] = {
+        "as it is": lambda logarithm: logarithm,
+        "clamped": lambda logarithm: logarithm.clamp(0, MAX_LOGIT_SCALE),
+        "exp": torch.exp,
+        "detached": Tensor.detach,
+    }
 
     def step(model: Toy, descent: torch.optim.Optimizer, images: Tensor, tokens: Tensor) -> float:
         pair = model.encode_image(images), model.encode_text(tokens)
-        one, other = (F.normalize(v, dim=-1) for v in pair) if unit else pair
-        scale = model.logit_scale.clamp(0, MAX_LOGIT_SCALE) if inside else model.logit_scale
-        rows = F.cross_entropy(scale.exp() * one @ other.T, torch.arange(len(one)))
-        loss = info_nce(one, other, scale) if both else rows
+        one, other = pair if unit is None else (F.normalize(v, dim=unit) for v in pair)
+        logarithm = scales[scale](model.logit_scale)
+        rows = F.cross_entropy(logarithm.exp() * one @ other.T, torch.arange(len(one)))
+        loss = info_nce(one, other, logarithm) if both else rows
         if forget:
             descent.zero_grad()
         loss.backward()
@@ -311,9 +155,15 @@ def _training_step(answer: Answer) -> str:
         wrong_losses, wrong_state = two_steps(step, 2.0)
         if agrees(losses, wrong_losses) and agrees(state, wrong_state):
             raise Wrong(text)
-    compare(losses[:1], right_losses[:1], [])
+    if agrees(state, right_state) and not agrees(losses, right_losses):
+        raise Wrong("The weights are right, the number returned isn't: it should be this batch's "
+                    "loss, as it was before the step.")  # fmt: skip
+    if not agrees(losses[:1], right_losses[:1]):
+        raise Wrong(f"The first batch's loss should be {right_losses[0]:.4f}; it is "
+                    f"{losses[0]:.4f}. Look at what info_nce is given.")  # fmt: skip
     if not agrees(state, right_state):
-        raise Wrong("The loss is right, but after two steps the weights aren't. Is something done "
+        raise Wrong("The optimiser steps more than once for a batch." if count[0] > 2 else
+                    "The loss is right, but after two steps the weights aren't. Is something done "
                     "between the gradients and the step, or is something done twice?")  # fmt: skip
     _clamped(own)
     return "Encode, compare, forget, go back, step, clamp: CLIP's training in a few lines."
@@ -323,10 +173,16 @@ def _step_mistakes() -> list[tuple[Step, str]]:
     return [
         (variant(forget=False), "The first step is right, the second isn't: old gradients are "
          "still there and add up. Tell the optimiser to forget them before going back."),
-        (variant(unit=False), "The vectors are as long as the towers made them. Scale each row to "
+        (variant(unit=None), "The vectors are as long as the towers made them. Scale each row to "
          "length 1 first, or long vectors win."),
+        (variant(unit=0), "The columns have length 1, over the batch. A vector is a row: normalise "
+         "along the last axis."),
         (variant(both=False), "This is one direction only: pictures choose among captions. CLIP's "
          "loss has both."),
+        (variant(scale="exp"), "The scale went through exp before info_nce, which does that "
+         "itself: hand it model.logit_scale, the logarithm."),
+        (variant(scale="detached"), "logit_scale gets no gradient: the temperature would never be "
+         "learned. Hand info_nce the parameter itself."),
     ]  # fmt: skip
 
 
@@ -341,19 +197,21 @@ def _clamped(own: Step) -> None:
 
     high = after(HIGH)
     if high > MAX_LOGIT_SCALE + 1e-6:
-        inside = agrees(
-            two_steps(own, HIGH)[0], two_steps(variant(inside=True, clamp=None), HIGH)[0]
-        )
-        if inside:
+        within = variant(scale="clamped", clamp=None)
+        if agrees(two_steps(own, HIGH)[0], two_steps(within, HIGH)[0]):
             raise Wrong("The scale is clamped on its way into the loss, the parameter isn't. "
                         "Beyond the bound it gets no gradient, so it can't come back. Clamp the "
                         "parameter after the step.")  # fmt: skip
         raise Wrong(f"logit_scale was {HIGH:g} before a small step and is {high:.4g} after it. It "
-                    "is a logarithm: its bound is ln 100 = 4.6052, not 100.")  # fmt: skip
+                    "is a logarithm: its bound is ln 100 = 4.6052, not 100. (A clamp without _ "
+                    "leaves it as it is and returns a copy.)")  # fmt: skip
     if not math.isclose(high, MAX_LOGIT_SCALE, abs_tol=1e-3):
         raise Wrong(f"From {HIGH:g}, logit_scale should come down to ln 100 = 4.6052; it is "
                     f"{high:.4g}.")  # fmt: skip
     low = after(-1.0)
+    if -0.01 < low < -1e-6:
+        raise Wrong("The clamp comes before the step, and the step leads out of the bounds again. "
+                    "Clamp last.")  # fmt: skip
     if low < -1e-6:
         raise Wrong(f"From −1, logit_scale should come up to 0 (τ is at most 1); it is {low:.4g}.")
 
@@ -379,15 +237,15 @@ def _checkpoint(answer: Answer) -> str:
     _go(model, descent, batches[:3])
     kept = answer(model, descent, 3)
     _has_its_parts(kept)
-    before, first = model.state(), copy.deepcopy(kept)
+    before, first = model.state(), _as_it_is_now(kept)
     _go(model, descent, batches[3:])
     unbroken = model.state()
     model = Toy(2.0)
-    model.load_state_dict(first["model"])
+    _load(model, "model", first["model"])
     if not agrees(model.state(), before):
         raise Wrong("The weights in it aren't those of the model.")
     descent = torch.optim.AdamW(model.parameters(), lr=0.05)
-    _load(descent, copy.deepcopy(first["optimizer"]))  # it may take the very tensors
+    _load(descent, "optimizer", copy.deepcopy(first["optimizer"]))  # it may take the very tensors
     _go(model, descent, batches[3:])
     if not agrees(model.state(), unbroken):
         raise Wrong("A run that goes on from it takes another way: are the optimiser's averages "
@@ -406,17 +264,29 @@ def _has_its_parts(kept: Any) -> None:
                    "step": "the schedule would warm up again"}[part]  # fmt: skip
             raise Wrong(f"There is no {part!r} in it: {why}.")
         if isinstance(kept[part], nn.Module | torch.optim.Optimizer):
-            raise Wrong(f"Under {part!r} is the living thing itself: it will change. Keep a copy "
-                        "of its state_dict().")  # fmt: skip
+            raise Wrong(f"Under {part!r} is the living thing itself, not its state. Keep a copy of "
+                        "its state_dict().")  # fmt: skip
     if kept["step"] != 3:
         raise Wrong(f"The step was 3; under 'step' is {kept['step']!r}.")
 
 
-def _load(descent: torch.optim.Optimizer, state: Any) -> None:
+def _as_it_is_now(value: Any) -> Any:
+    """A copy that no training changes, of tensors with a history too."""
+    if isinstance(value, Tensor):
+        return value.detach().clone()
+    if isinstance(value, dict):
+        return {name: _as_it_is_now(part) for name, part in value.items()}
+    if isinstance(value, tuple | list):
+        return [_as_it_is_now(part) for part in value]
+    return copy.deepcopy(value)
+
+
+def _load(thing: Toy | torch.optim.Optimizer, part: str, state: Any) -> None:
     try:
-        descent.load_state_dict(state)
-    except (KeyError, ValueError, TypeError, AttributeError):
-        raise Wrong("The optimiser can't read what is under 'optimizer': keep its whole "
+        thing.load_state_dict(state)
+    except (KeyError, ValueError, TypeError, AttributeError, RuntimeError):
+        name = "model" if part == "model" else "optimiser"
+        raise Wrong(f"The {name} can't read what is under {part!r}: keep its whole "
                     "state_dict().") from None  # fmt: skip
 
 

@@ -87,6 +87,7 @@ class _Sloped(nn.Module):
         self.other.grad = times * torch.tensor([[0.0, -6.0]])
 
     def slopes(self) -> Tensor:
+        """Both gradients end to end."""
         pair = [p.grad for p in (self.one, self.other) if p.grad is not None]
         return torch.cat([slope.flatten() for slope in pair]).double()
 
@@ -118,6 +119,8 @@ def _clip_gradients(answer: Answer) -> str:
         (whole / 7, "The length is 1 now; it was to be at most `longest`, here 2."),
         (whole * 2 / (6 + math.sqrt(13)), "The lengths of the tensors were added. The whole is as "
          "long as the root of the sum of all squares, 7."),
+        (whole * 2 / 6, "The largest entry was taken for the length, which is the root of the sum "
+         "of all squares."),
         (whole * 2 / 49, "Divided by the square of the length: a root is missing."),
     ])  # fmt: skip
     if not math.isclose(_as_number(length), 7.0, rel_tol=1e-4):
@@ -153,17 +156,22 @@ def _inputs() -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 def _moved(
     weight: Tensor, gradient: Tensor, mean: Tensor, square: Tensor, step: int, *,
-    correct: bool = True, decay: str = "apart", root: bool = True, inside: bool = False,
-    late: int = 0, sign: float = 1.0,
+    correct: str = "both", decay: str = "apart", root: bool = True, inside: bool = False,
+    late: int = 0, sign: float = 1.0, keep: str = "β", betas: tuple[float, float] = BETAS,
 ) -> Tensor:  # fmt: skip
     """The new weight, with one thing or another done wrong."""
-    (one, two), slope = BETAS, gradient + DECAY * weight * (decay == "in gradient")
-    mean, square = one * mean + (1 - one) * slope, two * square + (1 - two) * slope**2
-    if correct:
-        mean, square = mean / (1 - one ** (step + late)), square / (1 - two ** (step + late))
+    (one, two), slope = betas, gradient + DECAY * weight * (decay == "in gradient")
+    kept = {"β": (one, two), "1 − β": (1 - one, 1 - two), "all": (1.0, 1.0)}[keep]
+    mean = kept[0] * mean + (1 - kept[0]) * slope
+    square = kept[1] * square + (1 - kept[1]) * slope**2
+    if correct in ("both", "mean"):
+        mean = mean / (1 - one ** (step + late))
+    if correct in ("both", "square"):
+        square = square / (1 - two ** (step + late))
     below = (square + EPS).sqrt() if inside else (square.sqrt() if root else square) + EPS
     rate = {"apart": LR * DECAY, "whole": DECAY}.get(decay, 0.0)
-    return weight * (1 - rate) - sign * LR * mean / below
+    away = sign * LR * mean / below
+    return (weight - away) * (1 - LR * DECAY) if decay == "after" else weight * (1 - rate) - away
 
 
 @exercise(
@@ -204,8 +212,19 @@ def _adamw_mistakes(given: tuple[Tensor, ...], step: int) -> Mistakes:
          "the weight apart from it."),
         (wrong(decay="whole"), "The weight shrinks by decay itself; it is lr · decay of it."),
         (wrong(decay="none"), "Decay takes no part."),
-        (wrong(correct=False), "The averages aren't corrected for having started at 0: divide each "
-         "by 1 − βᵗ."),
+        (wrong(decay="after"), "The weight shrinks after it has moved, and so the step shrinks "
+         "too. Decay takes its share of the *old* weight."),
+        (wrong(correct="none"), "The averages aren't corrected for having started at 0: divide "
+         "each by 1 − βᵗ."),
+        (wrong(correct="mean"), "The average of squares isn't corrected for having started at 0."),
+        (wrong(correct="square"), "The average of gradients isn't corrected for having started at "
+         "0."),
+        (wrong(keep="all"), "The step is taken with the old averages. Move them first: they take "
+         "in this gradient."),
+        (wrong(betas=BETAS[::-1]), "The two β are exchanged: the first belongs to the average of "
+         "gradients."),
+        (wrong(keep="1 − β"), "β and 1 − β are exchanged: an average keeps β "
+         "of what it was."),
         (wrong(late=1), "The step counts from 1 already: βᵗ, not β to the t + 1."),
         (wrong(root=False), "Divided by the average of squares: its root was asked for."),
         (wrong(inside=True), "ε is under the root here; it is added after it."),

@@ -6,6 +6,7 @@ the same input.
 
 import zlib
 from collections.abc import Sequence
+from itertools import permutations
 from typing import Any
 
 import torch
@@ -41,6 +42,7 @@ def one_number(answer: Answer, *inputs: Any) -> Tensor:
 
 
 def mean(values: Any) -> Tensor:
+    """The mean of numbers, or the share of yeses, in float64."""
     return torch.as_tensor(values).double().mean()
 
 
@@ -54,6 +56,7 @@ class Reader:
         self.read: list[str] = []
 
     def encode_texts(self, texts: Any, *_: Any, **__: Any) -> Tensor:
+        """A row of length 1 for each text, which is noted down in `read`."""
         if isinstance(texts, str):
             raise Wrong("encode_texts takes a list of strings; it got one string.")
         self.read += list(texts)
@@ -61,6 +64,7 @@ class Reader:
 
     @staticmethod
     def vector(text: str) -> Tensor:
+        """The text's own vector, the same each time."""
         random = torch.Generator().manual_seed(zlib.crc32(text.encode()))
         row = torch.randn(5, generator=random)
         return row / row.norm()
@@ -85,7 +89,8 @@ def _weights(answer: Answer) -> str:
     _diagnose_prompts(reader.read, names, prompts)
     right = torch.stack([Reader.vector(text) for text in prompts]).double()
     mistakes = [
-        (right.flip(0), "The rows stand in reverse order. Row k belongs to name k."),
+        *((right[list(places)], "The rows stand in another order than the names. Row k belongs to "
+           "name k.") for places in permutations(range(3))),
         (right.mean(0).expand(3, -1), "All rows are the same: the mean of all prompts. Each class "
          "keeps its own."),
         (right / right.norm(), "All rows were divided by one number. They had length 1 already."),
@@ -138,6 +143,10 @@ def _top_k(answer: Answer) -> str:
             (right / k, "Divided by k as well: a picture counts once, not once for each of its k "
              "places."),
             (1 - right, "This is the share that fails."),
+            (mean(rank < 0), "Nothing counts as found. Compare the target with *places* (topk "
+             "gives values and indices), and ask whether any of the k agrees, not all."),
+            (mean(rank > -1), "Everything counts as found: one yes for all pictures together? Ask "
+             "along each row, then take the mean."),
             (mean(rank <= k), "One place too many: k = 1 should mean first place only."),
             (mean(rank == k - 1), "This counts own classes at place k exactly. Places before it "
              "count too."),
@@ -170,6 +179,10 @@ def _mean_per_class(answer: Answer) -> str:
          "them out."),
         (precisions.mean(), "This goes by what was *predicted*: of all that were called face, how "
          "many are faces (precision)? Go by the targets (recall)."),
+        (recalls.sum() / 13, "The classes' shares are divided by the number of pictures. Divide by "
+         "the number of classes that have some."),
+        (mean(hits) / 3, "What was found of a class is divided by *all* pictures. Divide by the "
+         "class's own."),
         (hits[[3, 9, 12]].double().mean(), "One picture a class was looked at, not all of them."),
         (recalls.sum(), "The classes' shares were added up. Take their mean."),
         (100 * recalls.mean(), "This is in per cent; a share between 0 and 1 was asked for."),
@@ -201,31 +214,58 @@ def _calibration(answer: Answer) -> str:
     targets = torch.where(torch.rand(60, generator=random) < 0.55, shares.argmax(1), targets)
     result = one_number(answer, shares, targets, 5)
     p = shares.double()
-    own = p.gather(1, targets[:, None])[:, 0]
     right, gaps, counts = _gaps(p.amax(1), p.argmax(1) == targets, 5)
-    rightly_own, _, _ = _gaps(own, p.argmax(1) == targets, 5)
-    kept = gaps[counts > 0]
-    signed = (gaps * counts).sum() / 60
     mistakes = [
-        (kept.abs().mean(), "Every bin counts the same here. A bin with three pictures should "
-         "weigh less than one with thirty: weigh by pictures."),
-        (gaps.abs().sum() / 5, "Every bin counts the same here, empty ones too: weigh each by its "
-         "pictures."),
-        (signed.abs(), "Over- and underconfident bins cancel here: take the distance (absolute "
-         "value) in each bin, before they are added up."),
-        (signed, "Over- and underconfident bins cancel here: take the distance (absolute value) "
-         "in each bin, before they are added up."),
-        (kept.abs().amax(), "This is the worst bin (the *maximum* calibration error). The expected "
-         "one is the mean, weighed by pictures."),
-        (rightly_own, "The confidence is taken from the right class. A user doesn't know it: take "
-         "each picture's highest share."),
+        *_gaps_gone_wrong(gaps, counts),
+        *_shares_gone_wrong(p, targets),
         (60 * right, "Weighed by counts, not by parts of all pictures: divide by their number."),
-        ((counts * gaps.square()).sum() / 60, "The gaps are squared. Their absolute value was "
-         "asked for."),
         (100 * right, "This is in per cent; a share between 0 and 1 was asked for."),
-    ]  # fmt: skip
+    ]
     compare(result, right, mistakes)
     return "0 is honest: in each bin, right as often as sure."
+
+
+def _gaps_gone_wrong(gaps: Tensor, counts: Tensor) -> Mistakes:
+    """The bins are right, but not what is made of their gaps."""
+    kept, signed = gaps[counts > 0], (gaps * counts).sum() / counts.sum()
+    cancel = (
+        "Over- and underconfident bins cancel here: take the distance (absolute value) in each "
+        "bin, before they are added up."
+    )
+    return [
+        (kept.abs().mean(), "Every bin counts the same here. A bin with three pictures should "
+         "weigh less than one with thirty: weigh by pictures."),
+        (gaps.abs().mean(), "Every bin counts the same here, empty ones too: weigh each by its "
+         "pictures."),
+        (signed.abs(), cancel),
+        (signed, cancel),
+        (kept.abs().amax(), "This is the worst bin (the *maximum* calibration error). The expected "
+         "one is the mean, weighed by pictures."),
+        ((counts * gaps.square()).sum() / counts.sum(), "The gaps are squared. Their absolute "
+         "value was asked for."),
+    ]  # fmt: skip
+
+
+def _shares_gone_wrong(p: Tensor, targets: Tensor) -> Mistakes:
+    """Other shares, or other bins, than each picture's highest share in five of equal width."""
+    sure, hits = p.amax(1), p.argmax(1) == targets
+    own = p.gather(1, targets[:, None])[:, 0]
+    each = torch.zeros_like(p).scatter(1, targets[:, None], 1.0)
+    place = (5 * sure).long().clamp(max=4)
+    shifted = torch.bincount((5 * sure).round().long(), hits.double() - sure)
+    middles = torch.bincount(place, hits.double() - (place + 0.5) / 5)
+    return [
+        (_gaps(own, hits, 5)[0], "The confidence is taken from the right class. A user doesn't "
+         "know it: take each picture's highest share."),
+        (_gaps(p.flatten(), each.flatten() > 0, 5)[0], "All shares of all classes were put into "
+         "bins. Take each picture's highest share only."),
+        ((hits.double() - sure).abs().mean(), "Each picture is held against its own confidence: "
+         "without bins, nothing can be right 80 times of 100. First bins, then the means in each."),
+        (shifted.abs().sum() / 60, "The bins are shifted by half of their width: confidence times "
+         "bins is to be rounded down, not to the nearest."),
+        (middles.abs().sum() / 60, "The accuracy is held against the middle of the bin. Take the "
+         "mean confidence of the pictures in it."),
+    ]  # fmt: skip
 
 
 def _gaps(confidence: Tensor, hits: Tensor, bins: int) -> tuple[Tensor, Tensor, Tensor]:

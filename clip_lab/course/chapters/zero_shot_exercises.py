@@ -32,6 +32,10 @@ def _or_none(answer: Answer) -> str:
          "was asked for."),
         (sure, "This tells who is answered. Which class, for those?"),
         (cosines.amax(1), "These are the best cosines. The class's number was asked for."),
+        (cosines.amax(1).where(sure, torch.tensor(-1.0)), "Who is refused is right. For the others "
+         "these are the best cosines; the class's number was asked for."),
+        (best.where(best >= 0.5, torch.tensor(-1)), "The bar was held against the class's number. "
+         "Hold it against the best cosine."),
         (best.where(cosines.softmax(1).amax(1) >= 0.5, torch.tensor(-1)), "The bar was held "
          "against shares. A share only compares labels: hold it against the cosine."),
         (best.where(cosines.mean(1) >= 0.5, torch.tensor(-1)), "The bar was held against the mean "
@@ -42,6 +46,7 @@ def _or_none(answer: Answer) -> str:
 
 
 def doubled(mistakes: Mistakes) -> Mistakes:
+    """The same, in float64."""
     return [(value.double(), text) for value, text in mistakes]
 
 
@@ -64,6 +69,9 @@ def _best_temperature(answer: Answer) -> str:
     taus = [0.02, 0.05, 0.1, 0.2, 0.4, 0.9]
     losses = torch.stack([_loss(cosines.double() / tau, targets) for tau in taus])
     upside = torch.stack([_loss(cosines.double() * tau, targets) for tau in taus])
+    shares = [(cosines.double() / tau).softmax(1) for tau in taus]
+    twice = torch.stack([_loss(share, targets) for share in shares])
+    own = torch.stack([share.gather(1, targets[:, None]).mean() for share in shares])
     best = taus[int(losses.argmin())]
     mistakes = [
         (losses.argmin(), "This is its place in the list. Return the τ that stands there."),
@@ -72,6 +80,10 @@ def _best_temperature(answer: Answer) -> str:
          "(Accuracy can't choose: it is the same at every τ.)"),
         (torch.tensor(taus[int(losses.argmax())]), "This τ has the largest loss."),
         (torch.tensor(taus[int(upside.argmin())]), "You multiplied by τ instead of dividing."),
+        (torch.tensor(taus[int(twice.argmin())]), "A softmax of a softmax: F.cross_entropy takes "
+         "logits, and does the softmax itself."),
+        (torch.tensor(taus[int(own.argmax())]), "This τ gives the right classes the highest mean "
+         "*share*. Take the logarithm of each share first, or bold mistakes cost next to nothing."),
     ]  # fmt: skip
     compare(one_number(answer, cosines, targets, taus), torch.tensor(best).double(),
             doubled(mistakes))  # fmt: skip
@@ -94,7 +106,7 @@ def _loss(logits: Tensor, targets: Tensor) -> Tensor:
 )
 def _tells_apart(answer: Answer) -> str:
     known = torch.tensor([0.9, 0.4, 0.7, 0.7, 0.2, 0.85])
-    unknown = torch.tensor([0.3, 0.7, 0.1, 0.7])
+    unknown = torch.tensor([0.7, 0.3, 0.1, 0.7])
     above = (known[:, None] > unknown).double()
     level = (known[:, None] == unknown).double()
     right = (above + level / 2).mean()
@@ -104,6 +116,8 @@ def _tells_apart(answer: Answer) -> str:
          "same would look worse than chance."),
         ((above + level).mean(), "Ties count as won. A tie is worth half."),
         ((above + level / 2).sum(), "This is a count of pairs. Divide by how many there are."),
+        (4 * right, "Divided by the number of known ones only. There are n times m pairs."),
+        (6 * right, "Divided by the number of unknown ones only. There are n times m pairs."),
         (known.mean() - unknown.mean(), "This is the difference of the means. It changes with the "
          "score's unit; the share of pairs doesn't."),
         (mean(known > unknown.mean()), "The known were held against the *mean* of the unknown. "

@@ -46,6 +46,7 @@ def overlays(
         for axis in axes:
             axis.axis("off")
     outlined = "" if outlines is None else " White: the thing's true outline."
+    figure.supxlabel(f"Light is high, each map by itself.{outlined}", fontsize=8.5)
     figure.set_label(
         f"Rows: {', '.join(f'“{prompt}”' for prompt in prompts)}. Columns: the picture, "
         f"{', '.join(maps)}. Light is high, each map by itself.{outlined}"
@@ -121,7 +122,7 @@ def spoken(
     if predicted is not None:
         axis.plot(start - 1, predicted, "D", color=MARK, ms=9, label="predicted, last", zorder=4)
     axis.axhline(100 * chance, color=INK, linestyle=":", label=f"chance, {chance:.1%}")
-    axis.set_xticks(range(start), names, rotation=60)
+    axis.set_xticks(range(start), names, rotation=90)
     axis.set(ylabel="own word found (%)", ylim=(0, 104), xlabel="language")
     axis.grid(axis="y")
     axis.legend(fontsize=8.5, loc="lower left", bbox_to_anchor=(0, 1), ncols=4)
@@ -131,20 +132,25 @@ def spoken(
 
 @in_style
 def curves(
-    lines: Mapping[str, Sequence[float]], across: str, up: str, level: tuple[str, float] | None
+    lines: Mapping[str, Sequence[float]],
+    across: str,
+    up: str,
+    level: tuple[str, float] | None,
+    every: int = 1,
 ) -> "Figure":
-    """Lines over equal steps, and a dotted level to compare them with."""
-    figure = new_figure(7.6, 2.8)
+    """Lines with a value each `every` steps, and a dotted level to compare them with."""
+    figure = new_figure(7.6, 3.0)
     axis = figure.subplots()
     words = []
     for series, (name, values) in enumerate(lines.items()):
-        axis.plot(values, LINES[series], color=SERIES[series], linewidth=2.2, label=name)
+        steps = every * np.arange(len(values))
+        axis.plot(steps, values, LINES[series], color=SERIES[series], linewidth=2.2, label=name)
         words.append(f"{name}: from {values[0]:.2f} to {values[-1]:.2f}")
     if level is not None:
         axis.axhline(level[1], color=INK, linestyle=":", label=f"{level[0]}, {level[1]:.2f}")
         words.append(f"{level[0]}: {level[1]:.2f}")
     axis.set(xlabel=across, ylabel=up)
     axis.grid(axis="y")
-    axis.legend(fontsize=9)
+    axis.legend(fontsize=8.5, loc="lower left", bbox_to_anchor=(0, 1), ncols=4)
     figure.set_label(f"Lines of {up} over {across}. {'; '.join(words)}.")
     return figure

@@ -87,8 +87,10 @@ def costs(
                           ha="center")  # fmt: skip
         words.append(f"{name}: {share:.1%} right, cosine {cosine:.4f}")
     left.axvline(100 * chance, color=INK, linestyle=":", linewidth=1)
+    left.annotate(f"chance {chance:.2%}", (100 * chance, -0.62), (3, 0), fontsize=8, va="center",
+                  textcoords="offset points")  # fmt: skip
     left.set_yticks(range(len(found)), list(found))
-    left.set(xlabel="named rightly (%), 95 % interval; dots: chance", xlim=(-4, 65),
+    left.set(xlabel="named rightly (%), 95 % interval", xlim=(-4, 65),
              ylim=(len(found) - 0.5, -0.7))  # fmt: skip
     right.set(xlabel="mean cosine to the right vectors", xlim=(0, 1.12))
     for axis in (left, right):

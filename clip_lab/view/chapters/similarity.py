@@ -44,7 +44,7 @@ def blocks(cosines: ArrayLike, captions: Sequence[str]) -> "Figure":
     """A matrix in which each caption stands several times in a row, with a line between blocks."""
     matrix = np.asarray(cosines)
     each = len(matrix) // len(captions)
-    figure = new_figure(6.4, 5.2)
+    figure = new_figure(7.2, 5.6)
     axis = figure.subplots()
     image = axis.imshow(matrix, cmap="cividis", vmin=-1, vmax=1)
     middles = [each * k + (each - 1) / 2 for k in range(len(captions))]
@@ -81,10 +81,11 @@ def both_recalls(recalls: Mapping[str, tuple[float, float]], *, chance: float) -
             axis.annotate(f"{share:.1%}", (100 * share, where), (5, 0), fontsize=9, va="center",
                           textcoords="offset points")  # fmt: skip
         words.append(f"{name}: rows {pair[0]:.1%}, columns {pair[1]:.1%}")
-    axis.axvline(100 * chance, color=INK, linestyle=":", linewidth=1.2)
+    axis.axvline(100 * chance, color=INK, linestyle=":", linewidth=1.2,
+                 label=f"chance, {chance:.1%}")  # fmt: skip
     axis.set_yticks(range(len(recalls)), list(recalls))
     axis.set(xlabel="recall@1 (%)", xlim=(0, 112), ylim=(len(recalls) - 0.5, -0.5))
     axis.set_xticks(range(0, 101, 20))
-    axis.legend(fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
+    axis.legend(fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3)
     figure.set_label(f"Pairs of bars. {'; '.join(words)}; chance {chance:.1%} (dotted).")
     return figure

@@ -64,7 +64,7 @@ def by_class(
     """Each class's share of found pictures, most pictures first; both ways to sum them up.
 
     `recalls`: class to (share, pictures). `after`: the shares once more, after a change of the
-    list, named in `changed`; an open mark shows where they differ.
+    list, named in `changed`; a square shows where they differ.
     """
     figure = new_figure(7.6, 0.3 * len(recalls) + 1.2)
     axis = figure.subplots()
@@ -74,14 +74,14 @@ def by_class(
         new = share if after is None else after[name]
         axis.plot([0, 100], [place, place], color=GREY, alpha=0.3, linewidth=0.8, zorder=0)
         if abs(new - share) > 0.02:
-            axis.annotate("", (100 * new, place), (100 * share, place),
-                          arrowprops={"arrowstyle": "->", "color": INK})  # fmt: skip
-            axis.plot(100 * new, place, "s", color=VERMILION, markerfacecolor="white", ms=9,
-                      markeredgewidth=2)  # fmt: skip
+            axis.plot([100 * share, 100 * new], [place, place], color=INK, linewidth=1.2, zorder=1)
+            axis.plot(100 * new, place, "s", color=VERMILION, ms=7)
         axis.plot(100 * share, place, "o", color=BLUE, ms=4 + 0.4 * n**0.5)
         axis.text(103, place, f"{100 * new:.0f} %", va="center", fontsize=9)
         told = "" if abs(new - share) <= 0.02 else f", {changed} {new:.0%}"
         words.append(f"{name} ({n}): {share:.0%}{told}")
+    if after is not None:
+        axis.plot([], [], "s", color=VERMILION, ms=7, label=changed)
     _two_means(axis, overall, mean)
     axis.set_yticks(range(len(rows)), [f"{name} ({n})" for name, (_, n) in rows])
     axis.set(xlabel="found (%); in brackets and as the dot's size: pictures", xlim=(0, 111),
@@ -99,7 +99,7 @@ def _two_means(axis: "Axes", overall: float, mean: float) -> None:
     axis.axvline(100 * overall, color=INK, linewidth=1.4, label=f"of all pictures, {overall:.1%}")
     axis.axvline(100 * mean, color=ORANGE, linewidth=2, linestyle="--",
                  label=f"mean of the classes, {mean:.1%}")  # fmt: skip
-    axis.legend(fontsize=9, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
+    axis.legend(fontsize=9, loc="lower left", bbox_to_anchor=(0, 1), ncols=3)
 
 
 @in_style
@@ -117,7 +117,7 @@ def by_length(
     axis.semilogx(lengths, 100 / np.asarray(lengths), ":", color=INK, label="chance")
     axis.set_xticks(list(lengths), [f"{length:,}" for length in lengths])
     axis.minorticks_off()
-    axis.set(xlabel="labels on the list (logarithmic)", ylabel="%", ylim=(0, 105))
+    axis.set(xlabel="labels on the list (logarithmic)", ylabel="right, sure (%)", ylim=(0, 105))
     axis.grid(axis="y")
     axis.legend(fontsize=9, loc="upper right")
     figure.set_label(
