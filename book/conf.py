@@ -40,6 +40,7 @@ nb_execution_mode = "force"  # what the book shows is what the code of today doe
 nb_execution_timeout = 300
 nb_execution_raise_on_error = True
 nb_execution_show_tb = True
+nb_merge_streams = True  # lines printed one after the other stand in one box
 nb_ipywidgets_js = {}  # would be fetched from outside; our widgets bring their own JavaScript
 nb_mime_priority_overrides = [("html", "text/html", 0)]  # a widget's page form, not its live one
 

@@ -29,7 +29,7 @@ def right(points) -> float:
 
 
 def test_it_is_quick(ran):
-    assert ran["seconds"] < 40  # 25 on a busy machine
+    assert ran["seconds"] < 25  # 12 on a quiet core
 
 
 def test_what_it_says_of_the_published_claims(ran):
@@ -45,6 +45,11 @@ def test_what_it_says_of_the_published_claims(ran):
     ends.pop("pairs")
     assert max(ends.values()) - min(ends.values()) < 0.03  # "in the end all three meet"
     assert not times_as_many(objectives.measured, "captions", "words").apart
+    pairs = list(objectives.measured["pairs"][0])
+    early = pairs.index(12_800)  # "words lag, as they did so early"
+    assert (
+        objectives.measured["words"].mean(0)[early] < objectives.measured["contrast"].mean(0)[early]
+    )
     assert found["collapse"].verdict.word == "holds"
     assert found["collapse"].measured["distance_rank"][:, -1].mean() < 1.5
     sigmoid = found["sigmoid"]
@@ -78,7 +83,8 @@ def test_without_a_no_the_rank_falls_by_more_than_half_and_accuracy_with_it(ran)
         assert points[0][:2] == pytest.approx((240, start[1]))
         assert points[-1][1] < 0.5 * start[1]
         assert points[-1][1] < points[3][1] < points[0][1]  # "on their way there"
-        assert 0.55 < right(points) / start[2] < 0.78  # "a third of what was right is lost"
+        kept = right(points) / start[2]
+        assert points[-1][1] / start[1] < kept < 0.9  # "the rank shows it better"
 
 
 def test_hard_negatives_are_often_false(ran):

@@ -3,8 +3,8 @@
 #
 # CLIP asks which of a batch's captions belongs to a picture. One could ask other things of the same
 # pairs: write the caption; name its words; say of one caption, yes or no. Each is a loss of a few
-# lines. Here you build two, train the same small towers with them, and see what every part is for
-# by leaving it out.
+# lines. You build two, train the same small towers with them, and see what every part is for by
+# leaving it out.
 #
 # Afterwards you can
 #
@@ -14,12 +14,11 @@
 # * tell a hard negative from a false one;
 # * read a paper's “needs no large batch” for what was measured.
 #
-# You need chapters 6 to 8, and about an hour.
+# You need chapters 6 to 8.
 
 # %%
 import copy
 import math
-import textwrap
 
 import torch
 from jaxtyping import Float, Int
@@ -29,7 +28,7 @@ from torch.nn import functional as F
 import clip_lab
 from clip_lab import heads, losses
 from clip_lab.course import check, explain, hint
-from clip_lab.course import predict_choice, predict_number
+from clip_lab.course import predict_choice, predict_number, verdict
 from clip_lab.data.emoji import emoji_test
 from clip_lab.data.shapes import ShapesPairs, shapes_test
 from clip_lab.evaluation import geometry
@@ -41,13 +40,6 @@ from clip_lab.view.widgets import MatrixWidget
 torch.manual_seed(0)
 torch.set_num_threads(1)  # small models gain nothing from more
 
-
-def verdict(name: str) -> None:
-    """What the lab's own experiment says of its claim."""
-    said = results()[name].verdict
-    print(textwrap.fill(f"The claim {said.word}. {said.because}", 78))
-
-
 # %% [markdown]
 # ## Four questions to one pair
 #
@@ -58,7 +50,7 @@ def verdict(name: str) -> None:
 # | contrast | which of these N captions? | CLIP |
 # | sigmoid | this caption, yes or no? | [SigLIP](https://arxiv.org/abs/2303.15343) |
 #
-# (Between the first two: [ICMLM](https://arxiv.org/abs/2008.01392): fill a caption's gaps.) The
+# (Between the first two: [ICMLM](https://arxiv.org/abs/2008.01392) fills a caption's gaps.) The
 # CLIP paper (section 2.3, figure 2) began with the first, found it slow, and changed the
 # question: to the same accuracy on ImageNet, a bag of words needed a third of the caption model's
 # pairs, the contrast a twelfth. So words needed **four** times as many pairs as the contrast. The
@@ -81,12 +73,11 @@ curves = {
     "caption model": claim.measured["captions"],
 }
 words_cost = claim.verdict.effects["log pairs, bag of words to contrast"]
-verdict("objectives")
-print()
-verdict("contrast_and_caption")
 figures.show(
     figures.by_pairs(claim.measured["pairs"][0], curves, chance=1 / 44),
     pairs_guess.measured(f"{math.exp(words_cost.mean):.2f} times as many"),
+    verdict("objectives"),
+    verdict("contrast_and_caption"),
 )
 
 # %% [markdown]
@@ -95,17 +86,16 @@ figures.show(
 # seen. A caption from the web says much that no picture could tell, and a model that has to predict
 # all of it spends itself on that. (We didn't measure this.)
 #
-# The questions don't exclude each other. CoCa ([Yu et al. 2022](https://arxiv.org/abs/2205.01917))
-# contrasts *and* writes captions, with one model. The second verdict is of that, claim 28.
+# The questions don't exclude each other: CoCa ([Yu et al. 2022](https://arxiv.org/abs/2205.01917))
+# contrasts *and* writes captions, with one model (claim 28).
 #
 # ## Build: which words?
 #
 # One linear layer gives a logit for each word of the vocabulary, and a softmax makes shares of
-# them. With one right word the loss would be −log of its share. A caption has several. Let them
-# **share the target evenly**:
+# them. With one right word the loss would be −log of its share. Caption i has several, $W_i$. Let
+# them **share the target evenly**:
 #
-# $$ L = \frac{1}{N} \sum_i \sum_{w \in \text{caption } i}
-# \frac{-\log p(w \mid \text{picture } i)}{\text{number of words in caption } i} $$
+# $$ L = -\frac{1}{N} \sum_i \frac{1}{|W_i|} \sum_{w \in W_i} \log p(w \mid x_i) $$
 
 
 # %%
@@ -208,10 +198,10 @@ figures.show(
 #
 # ## Build: how many directions?
 #
-# Chapter 7 showed a collapse as a histogram. Here is a number for it. The singular values of the
-# matrix of vectors say how strongly they point in each direction. Made to sum to 1 they are shares
-# p, and the **effective rank** is $\exp(-\sum p \ln p)$: k for k directions of equal strength, 1 if
-# all vectors lie on one line.
+# Chapter 7 showed a collapse as a histogram; here is a number. The singular values of the matrix of
+# vectors say how strongly they point in each direction. Made to sum to 1 they are shares p, and the
+# **effective rank** is $\exp(-\sum p \ln p)$: k for k directions of equal strength, 1 if all
+# vectors lie on one line.
 
 
 # %%
@@ -229,9 +219,9 @@ check("effective_rank", effective_rank)
 # ## One pair of towers, many losses
 #
 # Shapes again, at 16 px: 4,096 pairs to train on, and 44 combinations that are never drawn for
-# training. The image tower has two convolutions. The “text tower” is a vector for each word, and a
-# caption is their sum. So the same weights serve the bag of words: a word's logit is the dot
-# product of its vector with the picture's.
+# training. The image tower is 16 patches and one hidden layer. The “text tower” is a vector for each
+# word, and a caption is their sum. So the same weights serve the bag of words: a word's logit is the
+# dot product of its vector with the picture's.
 
 # %%
 words = clip_lab.load("shapes").tokenizer
@@ -252,17 +242,14 @@ def small(pictures: Tensor) -> Float[Tensor, "n 3 16 16"]:
 pictures = small(torch.cat([batch.images for batch in batches]))
 bags = bag_of([text for batch in batches for text in batch.captions])
 test_pictures, test_bags = small(test.pictures), bag_of(test.captions)
-print(batches[0].captions[:3])
+print(*batches[0].captions[:3], sep="\n")
 
 
 def new_model() -> nn.ModuleDict:
     """The same weights each time; t starts at 10, b at −10."""
     torch.manual_seed(0)
-    see = nn.Sequential(
-        nn.Conv2d(3, 24, 4, 2, 1), nn.GELU(),
-        nn.Conv2d(24, 32, 4, 2, 1), nn.GELU(),
-        nn.Flatten(), nn.Linear(512, 64),
-    )  # fmt: skip
+    patches = nn.Conv2d(3, 32, kernel_size=4, stride=4)
+    see = nn.Sequential(patches, nn.GELU(), nn.Flatten(), nn.Linear(512, 64))
     read = nn.Linear(len(words), 64, bias=False)
     start = [torch.tensor(number) for number in (math.log(10), -10.0)]
     numbers = nn.ParameterList(start)
@@ -283,7 +270,7 @@ def look(model, by_words: bool) -> tuple[float, float]:
     """Effective rank of the test's pictures, and the share that is right."""
     seen, read = vectors(model, test_pictures, test_bags)
     scores = seen @ read.T
-    if by_words:
+    if by_words:  # a caption scores the sum of its words' logarithms
         logs = word_logits(model, test_pictures).log_softmax(dim=1)
         scores = heads.words_scores(logs, test_bags)
     right = (scores.argmax(dim=1) == test.targets).float().mean()
@@ -325,10 +312,12 @@ for name, points in (
     print(f"{name:9} {points[-1][2]:5.1%} right, rank {points[-1][1]:.0f}")
 
 # %% [markdown]
+# Words lag, as they did so early in the curves above.
+#
 # ## Without a no
 #
-# “SigLIP judges each pair alone, so **it doesn't need negatives**.” Try it
-# with a model that knows something. From the *contrast's* end we go on with
+# **“SigLIP judges each pair alone, so it doesn't need negatives.”** Try it on a model that knows
+# something. From the *contrast's* end we go on with
 #
 # * **distance**: pull matching vectors together, by their squared distance;
 # * **only yes**: the sigmoid's diagonal, without the cells off it.
@@ -363,32 +352,32 @@ ranks = {name: points[-1][1] for name, points in further.items()}
 with torch.no_grad():
     seen, _ = vectors(pulled, test_pictures, test_bags)
 lab_rank = geometry.effective_rank(seen)
-print(f"Yours {effective_rank(seen):.4f}, the lab's {lab_rank:.4f}\n")
-verdict("collapse")
-print()
-verdict("sigmoid")
+print(f"Yours {effective_rank(seen):.4f}, the lab's {lab_rank:.4f}")
 figures.show(
     figures.rank_and_accuracy(further, chance=1 / 44, directions=64),
     yes_guess.measured(
         ", ".join(f"{rank:.1f} {name}" for name, rank in ranks.items())
     ),
+    verdict("collapse"),
+    verdict("sigmoid"),
 )
 
 # %% [markdown]
 # That kills the misconception. *Independent* answers aren't *only positive* answers. Both losses
-# have a perfect solution that knows nothing: one vector for everything, and yes to all. They are on
-# their way there, and a third of what was right is lost. The no cells forbid it. (The first verdict
-# is claim 5's, of larger towers and longer trainings: hardly more than one direction is left.)
+# have a perfect solution that knows nothing: one vector for everything, and yes to all. The no cells
+# forbid it. Here both are on their way there, and the rank shows it better than the accuracy: an
+# order may survive in a few directions. (In claim 5, of larger towers and longer trainings, hardly
+# more than one is left.)
 #
-# Nor does “no large batch” mean “few negatives”. For claim 20, the second verdict, the lab kept the
-# steps and let each picture meet fewer captions. Here the claim fails: with two captions, the
-# sigmoid is behind InfoNCE. The paper compares batches of 512 and more, in far longer trainings.
+# Nor does “no large batch” mean “few negatives”. For claim 20 the lab kept the steps and let each
+# picture meet fewer captions. Here the claim fails: with two, the sigmoid is behind InfoNCE. The
+# paper compares batches of 512 and more, in far longer trainings.
 #
 # ## False negatives
 #
 # In a batch, everybody else's caption counts as wrong. Two artists' drawings of one emoji have the
-# same name: two cells off the diagonal say no where a yes belongs. How many are there, among 512
-# drawings? And among the *hardest* negatives, each picture's nearest wrong caption?
+# same name: two cells off the diagonal say no where a yes belongs. How many among 512 drawings? And
+# among the *hardest* negatives, each picture's nearest wrong caption?
 
 # %%
 encoder = clip_lab.load("emoji")
@@ -411,9 +400,10 @@ print(f"and {false_share:.1%} of the hardest ones.")
 
 # %% [markdown]
 # Rare in the batch, and common where the loss pushes hardest: who mines hard negatives mines these.
-# [vsepp#6](https://github.com/fartashf/vsepp/issues/6) found them in a loss that takes only
-# the hardest, on MSCOCO, where a picture has five captions. The lab's losses therefore take
-# `groups`: `info_nce_of_groups` shares the target, `sigmoid_loss` has a yes for each of a group.
+# [vsepp#6](https://github.com/fartashf/vsepp/issues/6) asks about them in a project that takes the
+# hardest, on MSCOCO, where a picture has five captions. (Its author saw no harm at that size.) The
+# lab's losses take `groups`: `info_nce_of_groups` shares the target, `sigmoid_loss` has a yes for
+# each of a group.
 #
 # ## Play
 #
@@ -440,8 +430,8 @@ MatrixWidget(cosines.numpy(), eight, 2 * things, tau=1 / encoder.scale)
 #
 # A sketch of SigLIP's loss for a medical model
 # ([DeepCORO_CLIP#39](https://github.com/HeartWise-AI/DeepCORO_CLIP/issues/39)) departs from the
-# paper in three ways: τ stays at **1**, there is **no bias**, and the **mean** runs over all N²
-# cells. (In [big_vision#115](https://github.com/google-research/big_vision/issues/115) somebody
+# paper in three ways: τ is **1**, there is **no bias**, and the **mean** runs over all N² cells.
+# (In [big_vision#115](https://github.com/google-research/big_vision/issues/115) somebody
 # divides by N once more, and wonders at a loss of 0.003.) Each alone, then all three:
 
 # %%
@@ -451,7 +441,7 @@ guess = "c"
 harmless_guess = predict_choice(
     "Which of the three does no harm, under Adam?",
     guess,
-    {"a": "τ stays at 1", "b": "no bias", "c": "the mean over N²"},
+    {"a": "τ = 1", "b": "no bias", "c": "the mean over N²"},
 )
 harmless_guess
 
@@ -594,15 +584,16 @@ memory = {
 megabytes, gradients = {}, {}
 for name, loss in memory.items():
     megabytes[name], gradients[name] = kept(loss)
-    print(f"{megabytes[name]:6.1f} MB  {name}")
+for name, size in megabytes.items():
+    print(f"{size:6.1f} MB  {name}")
 whole, pieces = list(gradients.values())[1:3]
 print(f"chunked against whole gradient: {(whole - pieces).abs().max():.1g}")
 
 # %% [markdown]
-# As a whole matrix the sigmoid needs more memory than InfoNCE, not less. But each chunk can go
-# backward before the next begins. That is how SigLIP spares devices a gather of all
-# captions (section 3). The last line shows that a softmax can be taken apart too: it needs two
-# passes, since a row's sum has to be known first (chapter 15).
+# As a whole matrix the sigmoid needs more memory than InfoNCE. But each chunk can go backward before
+# the next begins. That is how SigLIP spares devices a gather of all captions (section 3). A softmax
+# can be taken apart too, as the fourth line shows: it needs two passes, since a row's sum has to be
+# known first (chapter 15).
 #
 # **★★★ Hard, not false.** Mine each picture's k hardest negatives, and spare its whole group.
 

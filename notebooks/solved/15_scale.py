@@ -68,6 +68,7 @@ told = ", ".join(
     for size, share in zip(measured["batches"][0], by_batch, strict=True)
 )
 verdict = published.verdict
+text = f"{claim.claim}.\n{verdict.because}"
 figures.show(
     figures.sweeps(
         measured["batches"][0],
@@ -77,7 +78,7 @@ figures.show(
         chance=1 / 44,
     ),
     batch_guess.measured(told),
-    Note(f"Claim {claim.number} {verdict.word}.", verdict.because),
+    Note(f"Claim {claim.number} {verdict.word}.", text),
 )
 
 # %% [markdown]
@@ -126,7 +127,8 @@ memory = {
     "layers, in pieces of 64": [min(n, 64) * layers / 1e9 for n in rows],
     "the N × N matrix and its gradient": [8 * n * n / 1e9 for n in rows],
 }
-figures.show(figures.memory(rows, memory, {"a GPU of 80 GB": 80}))
+title = "The image tower of ViT-B/32, in float32"
+figures.show(figures.memory(rows, memory, {"a GPU of 80 GB": 80}, title=title))
 
 # %% [markdown]
 # The image tower of CLIP's *smallest* ViT, at CLIP's batch, keeps a thousand gigabytes. (In float32;
@@ -140,11 +142,14 @@ figures.show(figures.memory(rows, memory, {"a GPU of 80 GB": 80}))
 # “Gradient accumulation” runs small batches through and adds up their gradients. For a contrastive
 # loss this is *another loss*: each picture meets only its own small batch. But the loss depends on
 # the pictures only through their vectors. So
-# ([GradCache](https://arxiv.org/abs/2101.06983), section 3.2):
+# ([GradCache](https://arxiv.org/abs/2101.06983), section 3):
 #
 # 1. encode each piece *without* keeping layers, only vectors;
 # 2. the loss of all vectors together, and its gradient for every vector;
 # 3. encode each piece again, with layers, and send its vectors' gradients back through it.
+#
+# The price is a second forward pass, which has to draw the same random numbers (dropout) as the
+# first.
 #
 # `torch.autograd.backward([a, b], [grad_a, grad_b])` starts the way back from given gradients.
 
@@ -395,7 +400,7 @@ switches = {
     "whole, with gradients": in_processes(8, False, True),
     "whole, without": in_processes(8, False, False),
 }
-of_towers = torch.cat(
+of_towers = torch.cat(  # the temperature's own gradient is whole everywhere
     [
         torch.full((p.numel(),), name != "logit_scale")
         for name, p in learner.named_parameters()
@@ -407,7 +412,8 @@ for name, fill in switches.items():
     theirs = gradient_of(fill)[of_towers]
     cosine = F.cosine_similarity(theirs, wanted, dim=0).item()
     found[name] = cosine, (theirs.norm() / wanted.norm()).item()
-    print(f"{name:22} cosine {cosine:6.3f}, length × {found[name][1]:.3f}")
+for name, (cosine, length) in found.items():
+    print(f"{name:22} cosine {cosine:6.3f}, length × {length:.3f}")
 switch_guess.measured(f"cosine {found['local, without'][0]:.2f} for b")
 
 # %% [markdown]
@@ -416,8 +422,9 @@ switch_guess.measured(f"cosine {found['local, without'][0]:.2f} for b")
 # AdamW cancels that; plain SGD would not.
 #
 # The local loss without them is another loss. Each row still pulls at its own caption. But the
-# captions of other processes don't learn from it that they were wrong answers: half of the push is
-# missing. What does that cost? The same, for 64 pairs in 8 processes, as one function:
+# captions of other processes don't learn from it that they were wrong answers: of the push between
+# processes, half is missing. What does that cost? The same, for 64 pairs in 8 processes, as one
+# function:
 
 # %%
 def without_gradients(images: Tensor, texts: Tensor, logit_scale: Tensor):
@@ -474,7 +481,7 @@ figures.show(
 )
 
 # %% [markdown]
-# All vectors have fallen together, as under “pull only” in chapter 6, and no error was raised. Where
+# All vectors have fallen together, as under “pull only” in chapter 7, and no error was raised. Where
 # somebody's gather passed no gradients, it showed as a loss that would not go down, and stayed above
 # that of one GPU ([open_clip#1047](https://github.com/mlfoundations/open_clip/issues/1047)). Not to
 # gather at all would have been better: seven wrong captions instead of 63 cost little in this small
@@ -614,7 +621,7 @@ check("streamed_rows", streamed_rows)
 # * [The CLIP paper](https://arxiv.org/abs/2103.00020), section 2.5: how many GPUs, how many days,
 #   and which savings.
 # * Gao et al., [Scaling Deep Contrastive Learning Batch Size under Memory Limited
-#   Setup](https://arxiv.org/abs/2101.06983), sections 3.1 and 3.2: the two passes.
+#   Setup](https://arxiv.org/abs/2101.06983), section 3: the two passes.
 # * Cherti et al., [Reproducible scaling laws](https://arxiv.org/abs/2212.07143): what more data,
 #   model and compute brought open_clip.
 # * `clip_lab/training/gradients.py`, `distributed.py`; `tests/ddp_worker.py` compares real processes

@@ -136,6 +136,29 @@ def one_deviation(n, choices, draws):
     return (shares.mean() - shares.std()).item(), (shares.mean() + shares.std()).item()
 
 
+def as_if_of_1000(n, choices, draws):
+    shares = (torch.rand(draws, n) < 1 / choices).float().mean(1).sort().values
+    return shares[25].item(), shares[975].item()
+
+
+def first_of_each(caption, one, other):
+    words = caption.split()
+    if one in words and other in words:
+        first, second = words.index(one), words.index(other)
+        words[first], words[second] = other, one
+    else:
+        words = exchange(caption, one, other).split()
+    return " ".join(words)
+
+
+def pooled(first, second):
+    p, q = first.float().mean().item(), second.float().mean().item()
+    n, m = len(first), len(second)
+    rate = (p * n + q * m) / (n + m)
+    reach = 1.96 * math.sqrt(rate * (1 - rate) * (1 / n + 1 / m))
+    return p - q, p - q - reach, p - q + reach
+
+
 def middle_90(n, choices, draws):
     return interval((torch.rand(draws, n) < 1 / choices).float().mean(1), 0.05)
 
@@ -178,6 +201,7 @@ def tied(c):
 # (exercise, a plausible wrong answer, words that its diagnosis must hold)
 WRONG = [
     ("exchange", lambda c, a, b: c.replace(a, b).replace(b, a), "undid the first"),
+    ("exchange", first_of_each, "more than once"),
     ("exchange", lambda c, a, b: c.replace(a, b), "undid the first"),
     ("exchange", lambda c, a, b: c.replace(b, a), "undid the first"),
     ("exchange", lambda c, a, b: c, "Nothing has changed"),
@@ -197,6 +221,7 @@ WRONG = [
     ("answers", lambda i, t, f: marks(i, t, f).mean(), "(6,) was expected"),
     ("guessers", extremes, "the unluckiest"),
     ("guessers", one_deviation, "one standard deviation"),
+    ("guessers", as_if_of_1000, "use `draws`"),
     ("guessers", middle_90, "middle 90 %"),
     ("guessers", lambda n, k, d: guessers(n, 2, d), "hit half"),
     ("guessers", lambda n, k, d: tuple(n * x for x in guessers(n, k, d)), "These are counts"),
@@ -208,6 +233,7 @@ WRONG = [
     ("rate_difference", lambda a, b: difference(b, a), "sign is turned round"),
     ("rate_difference", lambda a, b: difference(a, b, 1), "One standard error"),
     ("rate_difference", lambda a, b: difference(a, b, 0.98), "each* way"),
+    ("rate_difference", pooled, "share one rate"),
     ("rate_difference", reach_of(lambda v, n, w, m: 1.96 * (math.sqrt(v / n) + math.sqrt(w / m))),
      "Variances add"),
     ("rate_difference", reach_of(lambda v, n, w, m: 1.96 * math.sqrt(v + w)), "takes no part"),

@@ -76,6 +76,24 @@ def accumulated(model, pictures, tokens, pieces):
     return loss * pieces
 
 
+def beside_fixed(model, pictures, tokens, pieces):
+    """Only a piece's own rows of the matrix go back."""
+    parts = parts_of(pictures, tokens, pieces)
+    with torch.no_grad():
+        everyone = encode(model, pictures, tokens)
+    first, total = 0, 0.0
+    for part in parts:
+        i, t = encode(model, *part)
+        own = torch.arange(len(i)) + first
+        first += len(i)
+        one = F.cross_entropy(model.logit_scale.exp() * i @ everyone[1].T, own)
+        other = F.cross_entropy(model.logit_scale.exp() * t @ everyone[0].T, own)
+        loss = (one + other) / 2 / pieces
+        loss.backward()
+        total += loss.item()
+    return total
+
+
 def no_second_pass(model, pictures, tokens, pieces):
     with torch.no_grad():
         found = [encode(model, *part) for part in parts_of(pictures, tokens, pieces)]
@@ -104,6 +122,12 @@ def local_by_hand(i, t, everyone_i, everyone_t, s, rank):
     rows = torch.arange(n)
     right = a[rows, rows + rank * n]
     return (a.logsumexp(1) + b.logsumexp(1) - 2 * right).mean() / 2
+
+
+def captions_twice(i, t, everyone_i, everyone_t, s, rank):
+    own = torch.arange(len(i)) + rank * len(i)
+    one = F.cross_entropy(s.exp() * i @ everyone_t.T, own)
+    return (one + F.cross_entropy(s.exp() * t @ everyone_t.T, own)) / 2
 
 
 def gathered(shards, rank, with_gradients):
@@ -175,6 +199,7 @@ RIGHT = {
 WRONG = [
     ("cached_gradients", at_once, "7 of 7 pictures went through"),
     ("cached_gradients", accumulated, "gradients of small batches"),
+    ("cached_gradients", beside_fixed, "as fixed numbers"),
     ("cached_gradients", no_second_pass, "A second pass has to carry it on"),
     ("cached_gradients", lambda *a: cached(*a, first=torch.enable_grad), "several pieces are kept"),
     ("cached_gradients", lambda *a: cached(*a, sides=(0,)), "the text tower hasn't"),
@@ -186,6 +211,7 @@ WRONG = [
     ("local_loss", lambda i, t, a, b, s, r: local(i, t, a, b, s, r, 0), "begin at 0 in every"),
     ("local_loss", lambda i, t, a, b, s, r: local(i, t, a, b, s, r, r), "begin at the rank"),
     ("local_loss", lambda i, t, a, b, s, r: local(i, t, a, b, s, r, both=False), "one direction"),
+    ("local_loss", captions_twice, "captions with captions"),
     ("local_loss", lambda i, t, a, b, s, r: 2 * local(i, t, a, b, s, r), "their mean"),
     ("local_loss", lambda i, t, a, b, s, r: local(i, t, a, b, s, r) * len(i) / len(a),
      "DDP does that"),

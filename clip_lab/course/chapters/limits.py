@@ -65,11 +65,22 @@ def _exchange_mistake(said: str, caption: str, one: str, other: str, wanted: str
         )
     if said == caption:
         return told + "Nothing has changed. (A string's methods return a new string.)"
+    if said == _once(caption.split(), one, other):
+        return told + "Only the first of each was exchanged; a word may stand there more than once."
     if sorted(said.split()) == sorted(wanted.split()) and len(caption.split()) > 4:
         return told + "The words are right and stand in other places: keep the order of the rest."
     if said.replace(" ", "") == wanted.replace(" ", ""):
         return told + "The spaces differ."
-    return told + "Only the two words change, wherever they stand."
+    return told + "Only the two words change, wherever they stand: first, last, and more than once."
+
+
+def _once(words: list[str], one: str, other: str) -> str | None:
+    """The caption with the first `one` and the first `other` exchanged, if it holds both."""
+    if one not in words or other not in words:
+        return None
+    first, second = words.index(one), words.index(other)
+    words[first], words[second] = other, one
+    return " ".join(words)
 
 
 # -- an answer ----------------------------------------------------------------------
@@ -168,6 +179,10 @@ def _guessers(answer: Answer) -> str:
     ):
         if abs(middle - chance) < 0.06 * max(chance, 0.5):
             raise Wrong(words)
+    if abs(middle - 0.168) < 0.012:
+        raise Wrong(
+            "Called with 4,000 guessers, yours counts its ends for another number: use `draws`."
+        )
     if abs(middle - 0.2) > 0.02:
         raise Wrong(f"With 5 choices a guesser hits about a fifth; yours hit {middle:.2f}.")
     _guessing_width(width / spread, answer)
@@ -225,9 +240,24 @@ def _rate_difference(answer: Answer) -> str:
         compare_not(gap, value, words)
     compare(_number(gap), _number(p - q), [])
     reach = (high - low) / 2
-    wrong = [
+    right = Z * math.sqrt(sum(swings))
+    if abs(reach / right - 1) > 0.025:  # n - 1 in place of n is fine
+        for value, words in _reaches(p, n, q, m):
+            compare_not(reach, value, words)
+        raise Wrong(f"The interval reaches {reach:.4f} each way; {right:.4f} is right.")
+    if abs((low + high) / 2 - gap) > 0.005:
+        raise Wrong("The interval should lie around the difference.")
+    return f"37 of 100 less 9 of 50: {gap:+.2f} ({low:+.2f} to {high:+.2f})."
+
+
+def _reaches(p: float, n: int, q: float, m: int) -> list[tuple[float, str]]:
+    """How far mistaken intervals reach, and what to say of each."""
+    swings, pooled = (p * (1 - p) / n, q * (1 - q) / m), (p * n + q * m) / (n + m)
+    return [
         (Z * (math.sqrt(swings[0]) + math.sqrt(swings[1])), "The two errors were added. Variances "
          "add; take the root of their sum."),
+        (Z * math.sqrt(pooled * (1 - pooled) * (1 / n + 1 / m)), "Both groups share one rate here. "
+         "That tests whether the rates are equal; for the interval each keeps its own."),
         (math.sqrt(sum(swings)), "One standard error each way holds 68 %. Take 1.96."),
         (Z * math.sqrt(sum(swings)) / 2, "Half as wide as it should be: 1.96 errors *each* way."),
         (Z * sum(swings), "This is built on the variance. Its root is the standard error."),
@@ -239,14 +269,6 @@ def _rate_difference(answer: Answer) -> str:
         (Z * math.sqrt((p * (1 - p) + q * (1 - q)) / (n + m)), "Each variance has its own n: "
          "p(1 − p)/n and q(1 − q)/m."),
     ]  # fmt: skip
-    right = Z * math.sqrt(sum(swings))
-    if abs(reach / right - 1) > 0.025:  # n - 1 in place of n is fine
-        for value, words in wrong:
-            compare_not(reach, value, words)
-        raise Wrong(f"The interval reaches {reach:.4f} each way; {right:.4f} is right.")
-    if abs((low + high) / 2 - gap) > 0.005:
-        raise Wrong("The interval should lie around the difference.")
-    return f"37 of 100 less 9 of 50: {gap:+.2f} ({low:+.2f} to {high:+.2f})."
 
 
 def _number(value: float) -> Tensor:

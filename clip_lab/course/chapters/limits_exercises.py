@@ -102,6 +102,7 @@ def _winoground_mistakes(
     text, image, group = right.tolist()
 
     def three(*values: float) -> Tensor:
+        """Three scores, as `found` holds them."""
         return torch.tensor(values, dtype=torch.float64)
 
     row0, row1 = c[:, 0, 0] > c[:, 0, 1], c[:, 1, 1] > c[:, 1, 0]

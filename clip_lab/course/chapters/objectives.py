@@ -91,6 +91,8 @@ def _words_mistakes(logits: Tensor, bag: Tensor) -> Mistakes:
         (-(shares * logits.softmax(1)).sum(1).mean(), "A logarithm is missing: these are shares."),
         (F.cross_entropy(logits, bag.argmax(1)), "Only the first word of each bag counts as "
          "right."),
+        (-(bag * logits.softmax(1)).sum(1).log().mean(), "The right words' shares are added before "
+         "the logarithm: one word at 100 % would do, and the others need never be found."),
     ]  # fmt: skip
 
 
@@ -161,6 +163,8 @@ def _sums(logits: Tensor) -> Mistakes:
          "picture's N answers count as one loss."),
         (cells.mean() / n, "It is divided by N³: a mean over the cells, and once more by N."),
         (cells.sum(), "The sum is not divided by the number of pictures."),
+        (cells.sum() / (2 * n), "It is halved. A softmax goes over the matrix twice, by rows and "
+         "by columns; here each cell is asked once."),
         (-cells.sum() / n, "The sign is turned round: this falls as the model gets worse."),
         (halves.sum() / n, "The signs are 1 and 0, not 1 and −1. A wrong pair then gives log σ(0), "
          "whatever its cosine: nothing pushes it away."),
@@ -217,6 +221,9 @@ def _rank_mistakes(rows: Tensor, values: Tensor) -> Mistakes:
         (entropy, "That is the entropy. Two equal directions give log 2; exp makes 2 of it."),
         ((entropy / torch.tensor(2.0).double().log()).exp(), "Your logarithm has base 2, your "
          "power base e."),
+        (2**entropy, "Your logarithm is natural, your power has base 2."),
+        (torch.special.entr(values / values.norm()).sum().exp(), "These squares sum to 1, not the "
+         "values themselves: divide by the sum, not by the norm."),
         (torch.special.entr(squares).sum().exp(), "The squares of the singular values were made "
          "shares (that is the variance). The definition takes the values themselves."),
         (torch.special.entr(values).sum().exp(), "The singular values have to become shares that "

@@ -140,6 +140,7 @@ def _hardest(answer: Answer) -> str:
 
 def _hardest_mistakes(cosines: Tensor, same: Tensor) -> Mistakes:
     def top(values: Tensor, dim: int = 1, largest: bool = True) -> Tensor:
+        """The columns of the two extremes, as float64."""
         return values.topk(2, dim=dim, largest=largest).indices.double()
 
     own = torch.eye(len(cosines), dtype=torch.bool)
@@ -149,6 +150,9 @@ def _hardest_mistakes(cosines: Tensor, same: Tensor) -> Mistakes:
          "picture 2 are of one group: caption 2 is right for picture 0, too. That is a false "
          "negative."),
         (top(cosines), "The right captions are still in the running."),
+        (cosines.topk(3, dim=1).indices[:, 1:].double(), "The highest cosine of each row is left "
+         "out, as if it were always the own caption's. It needn't be, and there may be several "
+         "right ones."),
         (top(zeroed), "The right cells became 0, and here all other cosines are negative: 0 is the "
          "largest. Take something that no cosine can beat."),
         (top(cosines.masked_fill(same, math.inf), largest=False), "These are the easiest wrong "

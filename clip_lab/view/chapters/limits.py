@@ -94,10 +94,14 @@ def counts(matrix: ArrayLike, numbers: Sequence[int]) -> "Figure":
     axis.set_xticks(range(len(numbers)), [str(n) for n in numbers])
     axis.set_yticks(range(len(numbers)), [str(n) for n in numbers])
     axis.set(xlabel="the caption it takes says", ylabel="there are")
-    axis.set_title("% of the pictures of each row", loc="left", fontsize=10)
+    chance = 100 / len(numbers)
+    axis.set_title(f"% of each row's pictures; guessing: {chance:.0f}", loc="left", fontsize=10)
     axis.spines[:].set_visible(False)
     right = ", ".join(f"{n}: {table[i, i]:.0f} %" for i, n in enumerate(numbers))
-    figure.set_label(f"A table of how many there are against what is said. Right: {right}.")
+    figure.set_label(
+        f"A table of how many there are against what is said. Right: {right}; by guessing "
+        f"{chance:.0f} %."
+    )
     return figure
 
 
@@ -142,7 +146,7 @@ def overview(rows: Mapping[str, tuple[float, float, float]]) -> "Figure":
     for place, (name, row) in enumerate(rows.items()):
         easy, hard, chance = (100 * share for share in row)
         axis.plot([easy, hard], [place, place], color=GREY, linewidth=3, zorder=1)
-        marks = ((easy, "o", BLUE, "without it"), (hard, "s", "white", "with it"))
+        marks = ((easy, "o", BLUE, "without the limit"), (hard, "s", "white", "with it"))
         for share, shape, face, label in marks:
             axis.plot(
                 share, place, shape, color=BLUE, markerfacecolor=face, ms=9, markeredgewidth=2,

@@ -57,7 +57,11 @@ def _sweep(axis: "Axes", sizes: ArrayLike, values: ArrayLike, name: str) -> str:
 
 @in_style
 def memory(
-    rows: Sequence[int], lines: Mapping[str, Sequence[float]], limits: Mapping[str, float]
+    rows: Sequence[int],
+    lines: Mapping[str, Sequence[float]],
+    limits: Mapping[str, float],
+    *,
+    title: str = "",
 ) -> "Figure":
     """Gigabytes against the batch, both logarithmic; `limits` are horizontal lines."""
     figure = new_figure(7.6, 3.6)
@@ -77,6 +81,7 @@ def memory(
     axis.set(xlabel="pairs in a batch (logarithmic)", ylabel="GB (logarithmic)")
     axis.set_ylim(1e-5, None)
     axis.grid(axis="y")
+    axis.set_title(title, loc="left")
     axis.legend(fontsize=9, loc="lower right")
-    figure.set_label(f"Memory in gigabytes against the batch. {'; '.join(words)}.")
+    figure.set_label(f"Memory in gigabytes against the batch. {title}. {'; '.join(words)}.")
     return figure
