@@ -64,6 +64,11 @@ def test_the_slope_is_never_positive_for_a_perfect_matrix(ran):
     slopes = [float(ran["scale_gradient"](ran["matrix"], torch.tensor(math.log(1 / tau))))
               for tau in (1, 0.07, 0.01)]  # fmt: skip
     assert slopes[0] < 0  # there is a way to go from flat
+    of_512 = ran["image_vectors"] @ ran["text_vectors"].T  # "one of the two changes its sign"
+    for tau in (0.2, 0.07, 0.03, 0.01):
+        scale = torch.tensor(math.log(1 / tau))
+        assert ran["scale_gradient"](ran["matrix"], scale) < 1e-5
+        assert (ran["scale_gradient"](of_512, scale) > 1e-3) == (tau == 0.01)
     assert ran["loss_gradient"](ran["matrix"], torch.tensor(2.0)).shape == (8, 8)
 
 
@@ -100,4 +105,6 @@ def test_figures_are_described():
     drawn = figures.learned_temperature(
         [0, 1], [[0.07, 0.06]], [0.01, 0.1], [[0.2, 0.5]], [0.06], [0.5], chance=0.1
     )
-    assert "falls from 0.07 to 0.060" in describe(drawn) and "0.1: 50 %" in describe(drawn)
+    assert "highest at 0.070 and ends at 0.060" in describe(drawn) and "0.1: 50 %" in describe(
+        drawn
+    )

@@ -2,7 +2,7 @@
 
 Dosovitskiy et al. 2021 (arXiv 2010.11929), with CLIP's one change: a LayerNorm before the first
 block as well (paper 2.4). SigLIP has none of that, and no class token: a query of its own, learnt
-in training, gathers the picture from its patches (Zhai et al. 2022, arXiv 2106.04560, 3.1).
+in training, gathers the picture from its patches (Zhai et al. 2022, arXiv 2106.04560, 3.2).
 """
 
 import torch

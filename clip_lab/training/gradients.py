@@ -3,7 +3,7 @@
 A contrastive loss is not a sum over samples: every row's softmax runs over the whole batch, so
 adding up the gradients of small batches ("gradient accumulation") learns something else, from fewer
 negatives. But the loss depends on the pictures only through their features, and those are small.
-So, as in GradCache (Gao et al. 2021, arXiv 2101.06983, section 3.2):
+So, as in GradCache (Gao et al. 2021, arXiv 2101.06983, section 3.3):
 
 1. encode the batch piece by piece without keeping anything but the features;
 2. compute the loss of all features, and its gradient for each feature;

@@ -25,10 +25,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import clip_lab
-from clip_lab.course import Note, check, explain, hint
-from clip_lab.course import predict_choice
+from clip_lab.course import check, explain, hint
+from clip_lab.course import predict_choice, verdict
 from clip_lab.data.emoji import emoji_test
-from clip_lab.experiments.registry import experiment
 from clip_lab.experiments.report import results
 from clip_lab.view.chapters import info_nce as figures
 from clip_lab.view.widgets import MatrixWidget
@@ -147,8 +146,8 @@ for caption, share in zip(absent, shares, strict=True):
 # $$ L = \frac{1}{2N} \sum_{i=1}^{N} \left[ -\log\, p(\text{caption } i \mid \text{picture } i)
 # - \log\, p(\text{picture } i \mid \text{caption } i) \right] $$
 #
-# (Figure 3 of [the paper](https://arxiv.org/abs/2103.00020) is this in six lines of NumPy.)
-# `F.cross_entropy(logits, targets)` does one direction.
+# (Figure 3 of [the paper](https://arxiv.org/abs/2103.00020) is this, encoders and all, in nine lines
+# like NumPy's.) `F.cross_entropy(logits, targets)` does one direction.
 
 # %%
 def info_nce(
@@ -253,7 +252,7 @@ figures.show(figures.pushes(pushes, captions), push_guess.measured(told))
 # Move τ, switch between rows and columns, walk over the cells with the mouse or the arrow keys.
 #
 # * At which τ is the loss of these eight pairs smallest? Why did the model, which plays against
-#   255 wrong captions at a time, learn another?
+#   hundreds of wrong captions at a time, learn another?
 # * Find a cell off the diagonal that stays visible for long as τ falls. Why that one?
 # * Is “softmax over captions” the same as “softmax over pictures”? Find a row in which it isn't.
 
@@ -271,12 +270,6 @@ MatrixWidget(
 
 # %%
 published = results()
-
-
-def verdict(name: str) -> Note:
-    claim, found = experiment(name), published[name].verdict
-    text = f"{claim.claim}.\n{found.because}"
-    return Note(f"Claim {claim.number} {found.word}.", text)
 
 
 measured = published["temperature"].measured
@@ -298,25 +291,25 @@ figures.show(
 # every match leads its row and its column, a larger scale always lowers the loss:
 
 # %%
-for tau in (0.07, 0.01, 0.001):
+for tau in (0.2, 0.07, 0.04):
     log_scale = torch.tensor(math.log(1 / tau), requires_grad=True)
     loss = info_nce(torch.eye(8) * 0.5, torch.eye(8), log_scale)
     (slope,) = torch.autograd.grad(loss, log_scale)
-    print(f"τ = {tau:5}: loss {loss:.1e}, its slope by logit_scale {slope:.1e}")
+    print(f"τ = {tau:4}: loss {loss:.1e}, its slope by logit_scale {slope:.1e}")
 
 # %% [markdown]
 # The slope is never positive; it only fades. At a scale of 1,000 one wrong label, half a cosine
-# behind, costs 500 nats. CLIP's authors found trainings unstable and keep the scale at 100 or below
-# (paper, 2.5): after each step the parameter is clamped to ln 100, and τ never falls below 0.01. The
-# clamp isn't in OpenAI's published model, which holds no training code
+# behind, costs 500 nats. CLIP's authors found it necessary, for stability, to keep the scale at 100
+# or below (paper, 2.5), so that τ never falls below 0.01. Commonly the parameter is clamped to ln 100
+# after each step. The clamp isn't in OpenAI's published model, which holds no training code
 # ([openai/CLIP#46](https://github.com/openai/CLIP/issues/46)); whoever fine-tunes has to put it
 # back. In the lab it is one line of `clip_lab/training/loop.py`.
 #
 # ## How many wrong answers?
 #
 # A larger batch makes a harder quiz, of more negatives. CLIP used 32,768 pairs. Do large batches
-# help? In small, with as many pairs seen, they don't: they make fewer steps. The negatives
-# themselves do:
+# help? In this miniature, with as many pairs seen, they hurt: they make fewer steps. The negatives
+# themselves help:
 
 # %%
 verdict("batch_size")
@@ -379,6 +372,7 @@ def train(loss, steps: int = 300) -> Float[Tensor, "n n"]:
 trained = {
     "pull only": train(lambda i, t, s: (i - t).square().sum(dim=1).mean()),
     "InfoNCE": train(info_nce),
+    # exp(log s) is s.
     "InfoNCE without exp": train(lambda i, t, s: info_nce(i, t, s.log())),
 }
 means = [f"{c.diagonal().mean():.3f} {name}" for name, c in trained.items()]
@@ -389,17 +383,17 @@ figures.show(
 
 # %% [markdown]
 # The order on the diagonal is the reverse of the order of use. Pulling alone has a perfect
-# solution: give everything the *same* vector. The cosines all go to 1 and nothing can be told
-# apart. This is collapse, and the wrong answers in the denominator are what prevents it. Without
-# the exponential, logits stay within ±2.66 at the start: among 256 captions even a perfect match
-# gets a share of about 5 %. The gradient keeps pushing pairs together that are fine already, until
-# the scale has crept up, and meanwhile fewer pairs are told apart.
+# solution: give everything the *same* vector. The cosines all go to 1, and what can still be told
+# apart lies in their last digits. This is collapse, and the wrong answers in the denominator are
+# what prevents it. Without the exponential, logits stay within ±2.66 at the start: among 256
+# captions even a perfect match, a 1 among zeros, gets a share of about 5 %. The gradient keeps
+# pulling at pairs that are fine, until the scale has crept up, and meanwhile fewer are told apart.
 #
-# Two more of the kind. The loss of an early DALL·E reimplementation's CLIP took the rows only
+# Two more of the kind. The loss of an early DALL·E reimplementation's CLIP went one way only
 # ([DALLE-pytorch#32](https://github.com/lucidrains/DALLE-pytorch/issues/32)). Hugging Face's CLIP
 # started `logit_scale` at 1 in place of 2.66
-# ([transformers#13430](https://github.com/huggingface/transformers/issues/13430)). None of these
-# raised an error, and all of them trained: a loss that falls proves little.
+# ([transformers#13430](https://github.com/huggingface/transformers/issues/13430)). None of the
+# three raised an error; each was found by a reader who held the code against the original.
 #
 # ## Explain
 #
@@ -409,8 +403,8 @@ figures.show(
 # %%
 # <solution: words = ...>
 words = """
-    A higher τ flattens the shares, so he probably raised the scale, 1/τ, which
-    is often called the temperature as well. That makes every row more decided
+    A higher τ flattens the shares, so what went up was probably the scale,
+    often called the temperature as well. That makes every row more decided
     without changing the order in it, so at inference not one more picture is
     named rightly. Only training at another τ could change that.
 """
@@ -440,10 +434,12 @@ for n, tau in ((8, 0.07), (256, 0.07), (32_768, 0.07), (32_768, 0.01)):
 
 # %% [markdown]
 # So a model at τ = 0.01 needs a lead of a tenth among 32,768. Why should it bother to reach 0.9?
-# This is half of the answer to the last chapter's riddle of 0.2 to 0.35.
+# This is half of the answer to the last chapter's riddle of 0.2 to 0.35. (The other half is the
+# modality gap of chapter 12.)
 #
 # **★★ Which way will the scale go?** From `loss_gradient`, in one line: the slope of the loss by
-# `logit_scale`. Try it on `matrix` at several τ: where does it change its sign?
+# `logit_scale`. Then try it at τ from 0.2 to 0.01, on `matrix` and on the 512 pairs above
+# (`image_vectors @ text_vectors.T`). One of the two changes its sign. Why that one?
 
 # %%
 def scale_gradient(

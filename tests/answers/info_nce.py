@@ -121,6 +121,16 @@ def unscaled_targets(i, t, s, names):
     return (F.cross_entropy(logits, same) + F.cross_entropy(logits.T, same)) / 2
 
 
+def matches_over(i, t, s, names, count):
+    logits, same = s.exp() * i @ t.T, (names[:, None] == names).float()
+    return -((logits.log_softmax(1) + logits.log_softmax(0)) * same).sum() / (2 * len(i) * count)
+
+
+def first_of_the_name(i, t, s, names):
+    logits, first = s.exp() * i @ t.T, (names[:, None] == names).int().argmax(1)
+    return (F.cross_entropy(logits, first) + F.cross_entropy(logits.T, first)) / 2
+
+
 # (exercise, a plausible wrong answer, words that its diagnosis must hold)
 WRONG = [
     ("probabilities", lambda c, tau: (c * tau).softmax(1), "multiplied by the temperature"),
@@ -130,6 +140,8 @@ WRONG = [
     ("probabilities", lambda c, tau: c.softmax(1) / tau, "came after the softmax"),
     ("probabilities", lambda c, tau: (c / tau).log_softmax(1), "logarithms"),
     ("probabilities", lambda c, tau: (c / tau).sigmoid(), "each pair alone"),
+    ("probabilities", lambda c, tau: (c / tau).softmax(1).softmax(1), "two softmaxes"),
+    ("probabilities", lambda c, tau: c / c.sum(1, keepdim=True), "without exp"),
     ("probabilities", lambda c, tau: c / tau, "logits"),
     ("probabilities", lambda c, tau: (c / tau).exp() / (c / tau).exp().sum(1, True), "float32"),
     ("info_nce", lambda i, t, s: ce(s.exp() * i @ t.T, False), "one direction only: rows"),
@@ -143,6 +155,9 @@ WRONG = [
     ("info_nce", lambda i, t, s: ce(i @ t.T / s), "divided by logit_scale"),
     ("info_nce", lambda i, t, s: ce(s * i @ t.T, False), "exponentiate it. This is the mean over"),
     ("info_nce", lambda i, t, s: -ce(s.exp() * i @ t.T), "sign is turned round"),
+    ("info_nce", lambda i, t, s: -(log_shares(s.exp() * i @ t.T, 0).exp()
+                                   + log_shares(s.exp() * i @ t.T, 1).exp()).mean() / 2,
+     "logarithm is missing"),
     ("info_nce", lambda i, t, s: -(s.exp() * (i * t).sum(1)).mean(), "no negatives"),
     ("info_nce", all_targets_zero, "caption 0"),
     ("info_nce", lambda i, t, s: sum(ce((s.exp() * x).softmax(1), False)
@@ -160,6 +175,12 @@ WRONG = [
     ("loss_gradient", lambda c, s: gradient(c, s) * 2, "a half is missing"),
     ("loss_gradient", lambda c, s: gradient(c, s) * 2 * len(c), "are missing"),
     ("loss_gradient", lambda c, s: -gradient(c, s), "sign"),
+    ("loss_gradient", lambda c, s: s.exp() * ((s.exp() * c).softmax(1) + (s.exp() * c).T.softmax(1)
+     - 2 * torch.eye(len(c))) / (2 * len(c)), "on its side"),
+    ("loss_gradient", lambda c, s: gradient(c, s) + s.exp() * torch.eye(len(c)) / (2 * len(c)),
+     "comes off once"),
+    ("loss_gradient", lambda c, s: s.exp() * gradient(c, s * 0), "bare cosines"),
+    ("loss_gradient", lambda c, s: gradient(c, s.log()), "a logarithm"),
     ("loss_gradient", lambda c, s: s.exp() * ((s.exp() * c).softmax(1) - torch.eye(len(c)))
      / len(c), "rows only"),
     ("loss_gradient", lambda c, s: s.exp() * ((s.exp() * c).softmax(1) + (s.exp() * c).softmax(0))
@@ -168,6 +189,9 @@ WRONG = [
     ("info_nce_shared", unscaled_targets, "sum to 1"),
     ("info_nce_shared", twins_masked, "left the denominators"),
     ("info_nce_shared", any_of_the_name, "MIL-NCE"),
+    ("info_nce_shared", first_of_the_name, "Only the first of each name"),
+    ("info_nce_shared", lambda i, t, s, names: matches_over(i, t, s, names, 6), "of the batch"),
+    ("info_nce_shared", lambda i, t, s, names: matches_over(i, t, s, names, 14), "whole matrix"),
     ("info_nce_shared", lambda i, t, s, names: shared(i, t, s.log(), names), "a logarithm"),
     ("info_nce_shared", lambda i, t, s, names: shared(i, t, 0 * s, names), "bare cosines"),
     ("lead_needed", lambda p, n, tau: lead(p, n, 1), "lead in the logits"),
@@ -178,11 +202,16 @@ WRONG = [
     ("lead_needed", lambda p, n, tau: tau * p / (1 - p) * (n - 1), "logarithm is missing"),
     ("lead_needed", lambda p, n, tau: lead(p, 2, tau) or 9.0, ""),
     ("lead_needed", lambda p, n, tau: "0.1 more", "One number"),
+    ("lead_needed", lambda p, n, tau: lead(1 - p, n, tau) if p != 0.5 else lead(p, n, tau),
+     "are exchanged"),
+    ("lead_needed", lambda p, n, tau: lead(p, n, tau) / math.log(2) if n > 2 else 0, "base 2"),
+    ("lead_needed", lambda p, n, tau: lead(p, n, tau) / math.log(10) if n > 2 else 0, "base 10"),
     ("scale_gradient", lambda c, s: slope(c, s) / s.exp(), "slope by the scale"),
     ("scale_gradient", lambda c, s: slope(c, s) * s.exp(), "stands in it twice"),
     ("scale_gradient", lambda c, s: gradient(c, s).sum(), "as much as its"),
     ("scale_gradient", lambda c, s: (c * gradient(c, s)).mean(), "averaged"),
     ("scale_gradient", lambda c, s: (c * gradient(c, s)).trace(), "matches only"),
     ("scale_gradient", lambda c, s: -slope(c, s), "sign"),
+    ("scale_gradient", lambda c, s: (c @ gradient(c, s)).sum(), "as matrices"),
     ("scale_gradient", lambda c, s: c * gradient(c, s), "one slope"),
 ]  # fmt: skip

@@ -17,11 +17,11 @@ from clip_lab.course.words import ANSWERS
 from clip_lab.losses import info_nce
 
 ANSWERS["turned up"] = """
-    Both sides multiply by something and call it the temperature. In the paper τ divides the
-    cosines: a low τ is sharp. What the code holds is ln(1/τ), and its exponential, the scale,
-    multiplies them: a high scale is sharp. So the sentence is true of the scale and false of τ.
-    Either way no caption changes its place in a row: only how decided the shares are, and in
-    training which wrong captions push. Higher shares make no model more often right.
+    Two numbers go by that name. In the paper τ divides the cosines: a low τ is sharp. What the code
+    learns is ln(1/τ), and its exponential, the scale, multiplies them: a high scale is sharp. So
+    “up means surer” is true of the scale and false of τ. Either way no caption changes its place in
+    a row, so a trained model is right as often as before. In training τ also says which wrong
+    captions push, and only that can change what the model finds.
 """
 
 OVERFLOW = (
@@ -65,6 +65,10 @@ def _probability_mistakes(c: Tensor, tau: float) -> Mistakes:
          "rows sum to 1/τ. Divide the cosines."),
         (c.softmax(1) * tau, "τ came in after the softmax. Divide the cosines by it."),
         (logits.log_softmax(1), "These are logarithms of the shares. The shares were asked for."),
+        (logits.softmax(1).softmax(1), "There are two softmaxes in it: the second flattens what "
+         "the first has made."),
+        (logits / logits.sum(1, keepdim=True), "Each row was divided by its sum, but without exp: "
+         "a negative logit then gives a negative share."),
         (logits.exp(), "exp is there, but each row still has to be divided by its sum."),
         (logits.sigmoid(), "A sigmoid looks at each pair alone; a softmax makes the captions of a "
          "row compete."),
@@ -96,7 +100,7 @@ def _info_nce(answer: Answer) -> str:
     lost = {
         "image_vectors": "the image tower would not learn",
         "text_vectors": "the text tower would not learn",
-        "logit_scale": "the temperature would stay where it is. Was a plain number taken out?",
+        "logit_scale": "the temperature would stay where it is (was a plain number taken out?)",
     }
     need_gradient(result, dict(zip(lost, (images, texts, scale), strict=True)), lost)
     return "Both directions, averaged; gradients reach both towers and the temperature."
@@ -125,6 +129,8 @@ def _reductions(rows: Tensor, columns: Tensor) -> Mistakes:
     one = "This is the mean over one direction only: "
     return [
         (both, ""),
+        (-(rows.neg().exp().mean() + columns.neg().exp().mean()) / 2, "These are mean shares; the "
+         "logarithm is missing. The loss is the mean surprise, −log of the share."),
         (rows.mean(), one + "rows, where pictures choose captions. Add the columns."),
         (columns.mean(), one + "columns, where captions choose pictures. Add the rows."),
         (2 * both, "The two directions are added; their mean was asked for (figure 3 divides by "
@@ -170,6 +176,7 @@ def _gradient(answer: Answer) -> str:
     (wanted,) = torch.autograd.grad(info_nce(c, eye, s), c)
     logits, size, scale = s.exp() * c.detach(), len(c), float(s.exp())
     rows, columns = logits.softmax(1), logits.softmax(0)
+    bare = c.detach().softmax(1), c.detach().softmax(0)
     mistakes = [
         (wanted / scale, "This is the gradient by the logits. By the cosines, the chain rule "
          "brings the scale as a factor."),
@@ -178,6 +185,14 @@ def _gradient(answer: Answer) -> str:
         (wanted * 2 * size, "1/N of the batch and 1/2 of the directions are missing."),
         (-wanted, "The sign is turned round: a larger share of a wrong caption makes the loss "
          "larger."),
+        (scale * (rows - eye + (columns - eye).T) / (2 * size), "The columns' part lies on its "
+         "side: after a softmax of the matrix turned round, turn the result back."),
+        (scale * (rows + columns - eye) / (2 * size), "The target comes off once. Rows have one "
+         "and columns have one."),
+        (scale * (bare[0] + bare[1] - 2 * eye) / (2 * size), "The shares are those of the bare "
+         "cosines. They are made at this temperature: softmax the logits."),
+        (s * ((s * c).softmax(1) + (s * c).softmax(0) - 2 * eye).detach() / (2 * size),
+         "logit_scale is a logarithm: exponentiate it."),
         (scale * (rows - eye) / size, "These are the rows only: captions choose pictures too."),
         (scale * (columns - eye) / size, "These are the columns only: pictures choose captions "
          "too."),

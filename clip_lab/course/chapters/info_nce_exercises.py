@@ -50,6 +50,12 @@ def _lead_mistakes(share: float, n: int, tau: float) -> list[tuple[float, str]]:
          "has not, 1 − share, is what the others have."),
         (tau * math.log(odds), "The number of captions takes no part."),
         (-tau * lead, "The sign is turned round."),
+        (tau * math.log((n - 1) / odds), "share and 1 − share are exchanged: a larger share asks "
+         "for a larger lead."),
+        (lead * tau / math.log(2), "This is the logarithm to base 2. Softmax is made of powers of "
+         "e: the natural one, math.log."),
+        (lead * tau / math.log(10), "This is the logarithm to base 10. Softmax is made of powers "
+         "of e: the natural one, math.log."),
         (tau * odds * (n - 1), "The logarithm is missing: shares are powers."),
     ]  # fmt: skip
 
@@ -88,6 +94,8 @@ def _scale_mistakes(c: Tensor, s: Tensor, wanted: Tensor) -> Mistakes:
         (wanted * scale, "The scale stands in it twice: loss_gradient holds it already."),
         (cells.sum(), "The slopes of the cells were added up, but a cell matters as much as its "
          "cosine: a cosine of 0 doesn't move with the scale."),
+        ((c @ cells).sum(), "The two were multiplied as matrices. Each cell goes with the cosine "
+         "in its own place."),
         ((c * cells).mean(), "The cells were averaged. The scale moves all of them: add."),
         (c.diagonal() @ cells.diagonal(), "These are the matches only. The scale moves the wrong "
          "pairs too."),
@@ -136,12 +144,22 @@ def _shared_mistakes(i: Tensor, t: Tensor, s: Tensor, same: Tensor) -> Mistakes:
     logits, targets = s.exp() * i @ t.T, same / same.sum(1)
     twins = same & ~torch.eye(len(same), dtype=torch.bool)
     without = logits.masked_fill(twins, -1e9)  # not -inf, which 0 would turn into nan
+    rows, columns = -logits.log_softmax(1), -logits.log_softmax(0)
+    where = same.double().argmax(1)
+    own = torch.arange(len(same))
+    first = (rows[own, where] + columns[where, own]) / 2
     any_of_them = [(logits.softmax(d) * same).sum(d).log().mean() for d in (0, 1)]
     return [
         (info_nce(i, t, s), "This is the ordinary loss: captions of the same name still count as "
          "wrong answers for each other."),
         (_soft_loss(logits, same.double()), "A row with three matches has targets 1, 1, 1. Targets "
          "are shares: they sum to 1."),
+        (_soft_loss(logits, same / same.sum()), "The targets of the whole matrix sum to 1. Those "
+         "of each row should."),
+        (_soft_loss(logits, same / len(same)), "The matches were divided by the size of the batch. "
+         "Divide by how many a row has: its targets sum to 1."),
+        (first.mean(), "Only the first of each name is the answer. Each of them should get an "
+         "equal share."),
         (_soft_loss(without, torch.eye(len(same)).double()), "Twins left the denominators: they "
          "are not pushed away, but not pulled in either. Give them equal shares of the target."),
         (-sum(any_of_them, torch.tensor(0.0)) / 2, "This asks that *some* caption of the name "

@@ -35,7 +35,7 @@ def pushes(gradients: Mapping[float, ArrayLike], captions: Sequence[str]) -> "Fi
 
     The sign is turned round: what is pulled up is positive, with a + in the cell.
     """
-    figure = new_figure(7.6, 3.6)
+    figure = new_figure(7.6, 3.9)
     axes = figure.subplots(1, len(gradients), sharey=True)
     words = []
     for axis, (tau, gradient) in zip(np.atleast_1d(axes), gradients.items(), strict=True):
@@ -47,6 +47,7 @@ def pushes(gradients: Mapping[float, ArrayLike], captions: Sequence[str]) -> "Fi
                 ink = "white" if abs(value) > 0.6 else "black"
                 axis.text(j, i, "+" if value > 0 else "−", ha="center", va="center", color=ink)
         axis.set_title(f"τ = {tau:g}")
+        axis.set_xlabel("caption")
         axis.set_xticks(range(len(captions)), list(captions), rotation=90)
         axis.set_yticks(range(len(captions)), list(captions))
         off = np.where(np.eye(len(pull)) > 0, 0, pull)
@@ -55,6 +56,9 @@ def pushes(gradients: Mapping[float, ArrayLike], captions: Sequence[str]) -> "Fi
             f"τ = {tau:g}: hardest pushed are picture {captions[i]} and caption {captions[j]}, "
             f"{off.min() / off.sum():.0%} of all push"
         )
+    np.atleast_1d(axes)[0].set_ylabel("picture")
+    figure.supxlabel("+ blue: the loss pulls this cosine up; − red: it pushes it down. "
+                     "Each panel has a scale of its own.", fontsize=9)  # fmt: skip
     figure.set_label(
         "Three matrices, pictures in rows, captions in columns. Plus: the loss pulls the cosine "
         f"up, on the diagonal; minus: it pushes it down. {'; '.join(words)}."
@@ -81,7 +85,7 @@ def learned_temperature(
     left.plot(steps, runs.mean(0), color=BLUE, linewidth=2.2)
     _level(left, 0.07, "start: 0.07")
     left.set(xlabel="training step", ylabel="learned τ", ylim=(0, None))
-    left.set_title("Where does it settle?", loc="left")
+    left.set_title("Where does it go?", loc="left")
     right.semilogx(fixed, accuracy.T, "-", color=GREY, linewidth=0.7, alpha=0.6)
     right.semilogx(fixed, accuracy.mean(0), "-o", color=ORANGE, label="τ fixed")
     mean = float(np.asarray(learned).mean()), 100 * float(np.asarray(learned_accuracy).mean())
@@ -94,9 +98,10 @@ def learned_temperature(
     right.legend(fontsize=9, loc="lower left", bbox_to_anchor=(0, 0.08))
     told = (f"{tau:g}: {share:.0f} %" for tau, share in zip(fixed, accuracy.mean(0), strict=True))
     figure.set_label(
-        f"Two charts, thin lines for single seeds. Left, the learned temperature falls from 0.07 "
-        f"to {runs.mean(0)[-1]:.3f}. Right, accuracy at fixed temperatures, {', '.join(told)}; "
-        f"learned, τ = {mean[0]:.3f}: {mean[1]:.0f} %; chance {chance:.1%}."
+        "Two charts, thin lines for single seeds. Left, the learned temperature starts at 0.07, is "
+        f"highest at {runs.mean(0).max():.3f} and ends at {runs.mean(0)[-1]:.3f}. Right, accuracy "
+        f"at fixed temperatures, {', '.join(told)}; learned, τ = {mean[0]:.3f}: {mean[1]:.0f} %; "
+        f"chance {chance:.1%}."
     )
     return figure
 
