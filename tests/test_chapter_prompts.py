@@ -14,6 +14,7 @@ from chromium import grave_faults, visit, widget_page
 from course_run import chapter, prose
 
 import clip_lab
+from clip_lab.data import emoji_table
 from clip_lab.errors import LabError
 from clip_lab.evaluation.accuracy import wilson
 from clip_lab.evaluation.template_effects import template_effects
@@ -83,7 +84,11 @@ def test_an_average_costs_nothing(ran):
 
 def test_context_picks_the_sense_shown():
     assert len(SENSES) == 22
-    assert "context picks the right one in" in results()["prompts"].verdict.because
+    found = results()["prompts"]
+    assert "context picks the right one in" in found.verdict.because
+    context = found.verdict.effects["context, above chance"]
+    assert 0.5 + context.mean == pytest.approx(found.measured.mean("context").mean)
+    assert context.seeds == 5  # "five trained models"
 
 
 def test_in_the_four_words_shown_context_always_turns_the_answer(ran):
@@ -100,6 +105,13 @@ def test_spelling_like_code_costs_a_third_and_upper_case_nothing(ran):
     bare, spelt = ran["alone"]["{}"], ran["spelt"]
     assert max(spelt["red_apple"], spelt["RedApple"]) < 0.75 * bare
     assert spelt["RED APPLE"] == bare
+    plain, lined, joined = (ran["encoder"].tokenizer.encode(text)
+                            for text in ("red apple", "red_apple", "RedApple"))  # fmt: skip
+    assert [piece for piece in lined if piece in plain] == plain
+    assert len(lined) == len(plain) + 1  # "with one more between them, an underscore"
+    assert joined == ran["encoder"].tokenizer.encode("redapple")
+    assert not set(joined[:-1]) & set(plain)  # "in other pieces"
+    assert not [t for said in emoji_table.texts("en").values() for t in said if "_" in t]
 
 
 def test_a_lost_gap_makes_all_shares_equal_and_a_wrong_set_harms(ran):
@@ -145,7 +157,7 @@ def test_what_is_chosen_on_100_pictures_gains_there_only(ran):
 def test_sources_are_linked():
     for source in ("Histo-TransCLIP/issues/3", "ViFi-CLIP/issues/6", "imagenet-stubs/issues/2",
                    "mteb/pull/1103", "zero-shot-demo/issues/1", "datacomp/issues/69",
-                   "vision_transformer/issues/198", "2209.03320"):  # fmt: skip
+                   "Prompt_Engineering_for_ImageNet", "2209.03320"):  # fmt: skip
         assert source in prose(CHAPTER)
 
 

@@ -14,7 +14,7 @@ from chromium import grave_faults, visit, widget_page
 from course_run import chapter
 
 from clip_lab.errors import LabError
-from clip_lab.experiments.report import results
+from clip_lab.evaluation.accuracy import wilson
 from clip_lab.model import CONFIGS, ViTConfig
 from clip_lab.model.vit import VisionTransformer
 from clip_lab.pretrained.build import resize_positions
@@ -50,16 +50,13 @@ def test_what_is_built_is_what_the_lab_has(ran):
 
 def test_four_times_the_tokens_cost_four_times_as_much(ran):
     assert ran["work"][1] / ran["work"][0] == pytest.approx(4, abs=0.05)
-    n = 6 * 768  # where pairs overtake the matrices
+    n = 4608  # where pairs overtake the matrices
     assert 12 * n * 768**2 == 2 * n**2 * 768
     assert ran["block_cost"](50, 768) * 12 == sum(
         count for part, count in vit_cost(224, 32, 768, 12).items() if part != "patches to tokens"
     )
     weights = sum(p.numel() for p in ran["tower"].parameters())
     assert round(weights, -4) == 30_000
-    claim = results()["towers"].verdict
-    assert claim.word == "does not hold here"
-    assert claim.effect.high < 0  # the ResNet is the thriftier one
 
 
 def test_order_is_known_from_positions_alone(ran):
@@ -87,35 +84,44 @@ def test_opposite_edges_come_out_alike_and_hold_no_centre(ran):
     assert means[6] > means[4] + 0.1
     centres = ran["scenes"].centre[:, 0]
     assert 1 / 8 < float(centres.min()) < float(centres.max()) < 7 / 8
-    assert ran["far"].max() < ran["even"] + 0.3  # heads look about everywhere
+    assert (ran["far"] - ran["even"]).abs().max() < 0.5  # heads look about everywhere
 
 
 def test_each_mistake_costs_what_the_chapter_says(ran):
     colour, place, cosine = (
         {name: row[k] for name, row in ran["measured"].items()} for k in range(3)
     )
-    assert cosine["sound"] == pytest.approx(1, abs=1e-4)
-    assert colour["sound"] > 0.95
-    assert place["sound"] > 0.55
+    sound, (_, commonest) = "as it should be", ran["guessed"]
+    assert cosine[sound] == pytest.approx(1, abs=1e-4)
+    assert colour[sound] > 0.95
+    assert place[sound] > 0.55
     for name in ("one position", "48 px, zeros"):  # colours stay, places go
         assert colour[name] > 0.85
-        assert 1 / 16 < place[name] < place["sound"] - 0.3
-    assert colour["reshape alone"] < 0.25
+        assert place[name] == pytest.approx(commonest, abs=0.03)
+    assert colour["reshape alone"] < ran["guessed"][0] + 0.05
     assert place["reshape alone"] < 0.35
-    assert colour["no ln_pre"] < colour["sound"] - 0.05
-    assert place["no ln_pre"] < place["sound"] - 0.05
+    assert colour["no ln_pre"] < colour[sound] - 0.05
+    assert place["no ln_pre"] < place[sound] - 0.05
     assert colour["GELU"] > 0.95
+    assert place["GELU"] > place[sound] - 0.03  # of the three to choose from it costs the least
     assert cosine["GELU"] > 0.999
-    assert place["48 px, resized"] > place["sound"] - 0.1
+    assert place["48 px, resized"] > place[sound] - 0.1
     x = torch.linspace(-8, 8, 4001)
     assert float((F.gelu(x) - x * (1.702 * x).sigmoid()).abs().max()) < 0.0205
 
 
-def test_only_small_shapes_reach_the_corners(ran):
-    """So their places can be guessed from size, better than one in sixteen."""
-    size, corner = ran["scenes"].size[:, 0], torch.isin(ran["spots"], torch.tensor([0, 15]))
-    small, large = (corner[size == k].float().mean() for k in (0, 2))
-    assert large < small / 2
+def test_what_guessing_finds(ran):
+    """Three shapes in four lie on the four middle places, so one answer for all finds a fifth."""
+    middle = torch.isin(ran["spots"], torch.tensor([5, 6, 9, 10])).float().mean()
+    assert float(middle) == pytest.approx(0.75, abs=0.04)
+    colour, place = ran["guessed"]
+    assert place == pytest.approx(0.2, abs=0.02)
+    assert colour < 0.13
+
+
+def test_reshape_alone_takes_most_patches_from_one_colour():
+    channel = torch.arange(3).repeat_interleave(32 * 32).reshape(64, -1)
+    assert ((channel == channel[:, :1]).all(dim=1).float().mean()) > 0.95
 
 
 def test_figures_say_what_they_show():
@@ -123,7 +129,7 @@ def test_figures_say_what_they_show():
     assert "4 by 4 patches of 4 pixels" in describe(figures.sequence(picture, 4))
     assert "patch 32: 50 tokens, 4.4 G" in describe(figures.cost_by_patch([32, 16]))
     rows = {"sound": (0.9, 0.8, 1.0), "worse": (0.5, 0.06, -0.1)}
-    words = describe(figures.accuracy_bars(rows, (1 / 11, 1 / 16)))
+    words = describe(figures.accuracy_bars(rows, (0.1, 0.2), n=1000, interval=wilson))
     assert "worse: colour 50%, place 6%, cosine -0.100" in words
     assert "untrained" in describe(figures.places(positions(), positions(), 3))
 

@@ -25,12 +25,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import clip_lab
-from clip_lab.course import Note, check, explain, hint
-from clip_lab.course import predict_choice, predict_number
+from clip_lab.course import check, explain, hint
+from clip_lab.course import predict_choice, predict_number, verdict
 from clip_lab.data.emoji import emoji_test
 from clip_lab.data.emoji_table import emoji_table, languages, texts
 from clip_lab.evaluation.accuracy import wilson
-from clip_lab.experiments.registry import experiment
 from clip_lab.experiments.report import results
 from clip_lab.view.chapters import why_language as figures
 from clip_lab.view.widgets.words import WordsWidget
@@ -274,12 +273,6 @@ task_guess
 
 # %%
 published = results()
-
-
-def verdict(name: str) -> Note:
-    claim, found = experiment(name), published[name].verdict
-    text = f"{claim.claim}.\n{found.because}"
-    return Note(f"Claim {claim.number} {found.word}.", text)
 
 
 measured = published["objectives"].measured

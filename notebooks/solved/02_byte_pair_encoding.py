@@ -9,7 +9,7 @@
 #
 # * learn merges from texts, and apply them as CLIP does, id for id;
 # * say what 49,408 tokens are, and what the limit of 77 really limits;
-# * say why the same sentence costs nine times as much in Bengali as in English;
+# * say why the same name costs nine times as much in Bengali as in English;
 # * recognise three mistakes by which real projects fed models the wrong numbers, without any error.
 #
 # You need Python, and about an hour. `hint("name of the exercise", 1)` helps in three steps.
@@ -29,6 +29,7 @@ from clip_lab.course import check, explain, hint
 from clip_lab.course import predict_choice, predict_number
 from clip_lab.data.emoji import emoji_test
 from clip_lab.data.emoji_table import emoji_table, languages, texts
+from clip_lab.evaluation.accuracy import wilson
 from clip_lab.pretrained.tokenizer_files import openai_tokenizer
 from clip_lab.tokenizer import BYTE_OF_SYMBOL, Tokenizer
 from clip_lab.view.chapters import byte_pairs as figures
@@ -41,9 +42,9 @@ torch.set_num_threads(1)  # small models gain nothing from more
 # %% [markdown]
 # ## What the text tower gets
 #
-# CLIP's own tokenizer comes with the lab. First it cleans the text: broken encodings and HTML
-# entities are mended (by ftfy), white space shrinks to single spaces, and everything becomes lower
-# case. Then it cuts.
+# CLIP's own tokenizer comes with the lab. First it cleans the text: broken encodings (by ftfy) and
+# HTML entities are mended, white space shrinks to single spaces, and everything becomes lower case.
+# Then it cuts.
 
 # %%
 clip = openai_tokenizer()
@@ -398,7 +399,7 @@ found = {
 alike = (made["the end cut off"] @ made["the end cut off"].T).min()
 print(f"Without their end, texts have a cosine of at least {alike:.4f}.")
 result = ", ".join(f"{share:.1%} {name}" for name, share in found.items())
-figure = figures.captions_found(found, chance=1 / len(captions))
+figure = figures.captions_found(found, len(captions), wilson)
 show(figure, worst_guess.measured(result))
 
 # %% [markdown]
@@ -474,12 +475,12 @@ def fewest_tokens(pieces: Pieces, vocabulary: set[str]) -> int:
     # <solution>
     best = [0]
     for stop in range(1, len(pieces) + 1):
-        ways = [
+        reached = [
             best[begin] + 1
             for begin in range(stop)
             if "".join(pieces[begin:stop]) in vocabulary
         ]
-        best.append(min(ways))
+        best.append(min(reached))
     return best[-1]
     # </solution>
 

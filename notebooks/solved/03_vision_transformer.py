@@ -18,7 +18,6 @@
 
 # %%
 import copy
-import textwrap
 
 import torch
 from jaxtyping import Float
@@ -31,7 +30,7 @@ from clip_lab.data.emoji import emoji_test
 from clip_lab.data.scene import COLOURS
 from clip_lab.data.shape_drawing import draw
 from clip_lab.data.shape_sampling import sample_scenes
-from clip_lab.experiments.report import results
+from clip_lab.evaluation.accuracy import wilson
 from clip_lab.interpret.attention import first_tokens, trace
 from clip_lab.model import ViTConfig
 from clip_lab.model.vit import VisionTransformer
@@ -92,9 +91,8 @@ def cut(
 check("vit_patches", cut)
 
 # %% [markdown]
-# CLIP's code has no such function. It has a convolution whose stride is as long as its side: each
-# patch meets the weights once, none overlaps. That is a matrix product, as you can see with an
-# untrained tower of the lab:
+# CLIP's code has a convolution instead, whose stride is as long as its side: each patch meets the
+# weights once, none overlaps. That is a matrix product, as an untrained tower of the lab shows:
 
 # %%
 SIDE, PATCH, PLACES = 32, 4, 16
@@ -115,10 +113,11 @@ print("largest difference", f"{(tokens - by_convolution).abs().max():.1e}")
 # token's new content is a mixture of all values, in shares that a softmax makes of its query's dot
 # products with the keys:
 #
-# $$ \text{attention}(Q, K, V) = \text{softmax}\left( \frac{Q K^\top}{\sqrt{d}} \right) V $$
+# $$ \text{attention}(Q, K, V) = \text{softmax}\left( \frac{Q K^\top}{\sqrt{h}} \right) V $$
 #
-# **Heads** do this side by side, each with a part of the width; *d* is a head's width, 64 in all of
-# OpenAI's ViTs. Without the root, dot products grow with *d* and the softmax picks one token.
+# **Heads** do this side by side, each with a part of the width; *h* is that part, 64 in all of
+# OpenAI's ViTs. Longer vectors have larger dot products; without the root, a wide head's softmax
+# would pick one token.
 
 # %%
 def attend(
@@ -141,9 +140,10 @@ check("vit_attention", attend)
 # %% [markdown]
 # ## Build: a block
 #
-# A block is attention, then a small network (MLP) for each token alone. Each *adds* to what was
-# there. CLIP's blocks are **pre-norm**: a part reads a normalised copy (LayerNorm: each token to
-# mean 0 and spread 1), and the tokens themselves run straight through, so that gradients do too.
+# A block is attention, then a network of two layers (MLP) for each token alone. Each *adds* to what
+# was there. CLIP's blocks are **pre-norm**: a part reads a normalised copy (LayerNorm: each token
+# to mean 0 and spread 1, then a learned gain and shift), and the tokens themselves run straight
+# through, so that gradients do too.
 
 # %%
 def block(
@@ -176,8 +176,8 @@ yours = block(tokens, lab.ln_1, attention, lab.ln_2, lab.mlp)
 print("largest difference", f"{(yours - lab(tokens)).abs().max():.1e}")
 
 # %% [markdown]
-# The network between is two matrices with a bend. In OpenAI's weights the bend is **QuickGELU**,
-# x · σ(1.702 x), a cheap imitation of GELU.
+# The MLP is two matrices with a bend between them, where it is four times as wide. In OpenAI's
+# weights the bend is **QuickGELU**, x · σ(1.702 x), a cheap imitation of GELU.
 #
 # ## Build: the vector
 #
@@ -203,16 +203,11 @@ def read(
 check("vit_vector", read)
 
 # %% [markdown]
-# Below, your tower against the lab's, with the same weights. Then the bill, for CLIP's ViT-B at 224
-# pixels. Is a ViT worth it? The paper finds ViTs about three times as compute-efficient as ResNets
-# (figure 10). The printed lines say what the lab measured on small towers.
+# Your tower against the lab's, with the same weights; then the bill of CLIP's ViT-B at 224 pixels.
 
 # %%
 difference = (read(tokens, tower) - tower(noise)).abs().max()
 print("whole tower, largest difference", f"{difference:.1e}")
-
-claim = results()["towers"].verdict
-print(textwrap.fill(f"Three times: {claim.word}. {claim.because}", 78))
 
 sizes = [32, 16, 8, 4]
 work = [sum(figures.vit_cost(224, size, 768, 12).values()) for size in sizes]
@@ -220,17 +215,18 @@ growth = f"{work[1] / work[0]:.2f} times from ViT-B/32 to ViT-B/16."
 figures.show(figures.cost_by_patch(sizes), cost_guess.measured(growth))
 
 # %% [markdown]
-# About four, not sixteen. Each token goes through matrices of 12 *d*² numbers a block, each pair of
-# tokens costs 2 *d*. Pairs outweigh the matrices only beyond 6 *d* = 4,608 tokens. Attention is
-# quadratic; CLIP's sentences are short. (In miniature the ResNet is the thriftier of the two. A
-# claim about 400 million pairs may need them.)
+# About four, not sixteen. Most of the work is in the matrices, through which each token goes alone.
+# Only two products are between tokens, and at this width they outweigh the matrices beyond 4,608
+# tokens. Attention is quadratic; CLIP's sentences are short. Whether a ViT is worth its bill,
+# chapter 4 asks.
 #
 # ## A tower that knows something
 #
-# Nothing in the tower says that patch 9 lies below patch 1. Let us see what training makes of that:
-# 4,000 drawn shapes, and a tower of 30,000 weights that names an object's colour (11) and its
-# place on a 4 × 4 board. Its vector *is* the answer: 11 scores, then 16. Positions start near zero,
-# so that what they learn shows.
+# Nothing in the tower says that patch 9 lies below patch 1. So let it learn: from 4,000 drawn
+# shapes, a tower of 30,000 weights is to name an object's colour (11) and its place on a 4 × 4
+# board. Its vector *is* the answer: 11 scores, then 16. Positions start near zero, so that what
+# they learn shows. Three shapes in four lie on the board's four middle places, so guessing is not
+# one in sixteen: who always says the commonest place finds a fifth.
 
 # %%
 scenes = sample_scenes(5000, torch.Generator().manual_seed(0))
@@ -266,15 +262,22 @@ for _ in range(steps):
 
 
 def found(vectors: Float[Tensor, "n 27"]) -> tuple[float, float]:
-    """The shares of colours and of places found in pictures never seen."""
+    """The shares of colours and of places found in 1,000 fresh pictures."""
     colour, spot = vectors.split([len(COLOURS), PLACES], dim=1)
-    right = (colour.argmax(1) == colours[fresh], spot.argmax(1) == spots[fresh])
-    return right[0].float().mean().item(), right[1].float().mean().item()
+    known = (colour.argmax(dim=1) == colours[fresh]).float().mean()
+    placed = (spot.argmax(dim=1) == spots[fresh]).float().mean()
+    return known.item(), placed.item()
 
 
 with torch.no_grad():
     vectors = tower(pictures[fresh])
-print("colour found {:.0%}, place found {:.0%}".format(*found(vectors)))
+guessed = [a[fresh].bincount().max().item() / 1000 for a in (colours, spots)]
+for what, share, base in zip(
+    ("colour", "place"), found(vectors), guessed, strict=True
+):
+    low, high = wilson(share, 1000)
+    print(f"{what:6} found {share:.0%} ({low:.0%} to {high:.0%}),", end=" ")
+    print(f"always the commonest {base:.0%}")
 
 # %% [markdown]
 # ## A misconception
@@ -309,7 +312,7 @@ with torch.no_grad():
         - read(tokens, placeless),
     }
 changes = {name: c.abs().max().item() for name, c in shuffled.items()}
-text = ", ".join(f"{change:.1e} {name}" for name, change in changes.items())
+text = ", ".join(f"{change:.2g} {name}" for name, change in changes.items())
 
 trained = places.numpy()
 figures.show(
@@ -320,14 +323,14 @@ figures.show(
 # %% [markdown]
 # With their positions, nothing changes but rounding: attention sums over a *set*, and a sum has no
 # order. Without positions, every order of the patches gives one and the same vector. All that a ViT
-# knows of space stands in its position vectors. Untrained, a neighbour's is no more alike than any
-# other's; the figure shows what training made of them. (Opposite edges come out alike too,
-# presumably since no shape's centre ever lies there.) A ViT does not see neighbours. It learns who
-# they are.
+# knows of where its patches lie stands in its position vectors. Untrained, a neighbour's is no more
+# alike than any other's; the figure shows what 300 steps made of them. (Opposite edges come out
+# alike too, presumably since no shape's centre ever lies there.) A ViT does not see neighbours. It
+# learns who they are.
 #
 # ## Play
 #
-# The tower's own positions, on the cat. Click a patch, walk with the arrow keys, move the slider.
+# The tower's own positions, on the cat. Click a patch; move the slider.
 #
 # * Which patches have positions most like that of a corner? Like that of the middle?
 # * Halve the patch. What becomes four times as much, what sixteen times, and which of them matters?
@@ -343,26 +346,26 @@ PatchesWidget(cat, trained, layers=config.layers, token=28)
 # Weights fit into a tower that isn't theirs, and nothing complains.
 #
 # 1. **GELU for QuickGELU.** open_clip's `ViT-B-32` has GELU, `ViT-B-32-quickgelu` what OpenAI's
-#    weights need, and both loaded. Someone evaluated a fine-tuned model with the wrong one, and
-#    found signs of it in two papers
-#    ([open_clip#771](https://github.com/mlfoundations/open_clip/issues/771)).
+#    weights need, and both loaded them. Someone evaluated a fine-tuned model with the wrong one,
+#    and found signs of it in two papers
+#    ([open_clip#771](https://github.com/mlfoundations/open_clip/issues/771); by now it warns).
 # 2. **No `ln_pre`.** It looks redundant before pre-norm blocks; a reader took it out, and CLIP
 #    guided pictures to stripes ([CLIP#152](https://github.com/openai/CLIP/issues/152)).
-# 3. **Patches by `reshape` alone**, which mixes them
-#    ([pytorch-vit#7](https://github.com/gupta-abhay/pytorch-vit/issues/7)).
+# 3. **Patches by `reshape` alone**, which re-reads the picture and cuts nothing
+#    ([Transformer-Implementations#5](https://github.com/UdbhavPrasad072300/Transformer-Implementations/issues/5)).
 # 4. **One position for all**: `positions[n]` where `positions[:n]` was meant, in a well-read
 #    tutorial ([labml#133](https://github.com/labmlai/annotated_deep_learning_paper_implementations/issues/133)).
 # 5. **Zeros for positions.** For larger pictures a project resized CLIP's positions, stored them
 #    where nobody read them, and ran with zeros. Its paper reported ViT features as poor for
-#    captions ([CLIP-ViL#13](https://github.com/clip-vil/CLIP-ViL/issues/13)); the authors confirmed
+#    captions ([CLIP-ViL#13](https://github.com/clip-vil/CLIP-ViL/issues/13)); an author confirmed
 #    it ([#20](https://github.com/clip-vil/CLIP-ViL/issues/20)). Here at 48 pixels.
 
 # %%
 # <solution: guess = ...>
-guess = "c"
+guess = "b"
 # </solution>
 broken_guess = predict_choice(
-    "Which still finds the COLOUR nearly always, but not the place?",
+    "Which of these costs the tower the least?",
     guess,
     {"a": "GELU", "b": "no ln_pre", "c": "one position for all"},
 )
@@ -378,7 +381,8 @@ def changed(change) -> VisionTransformer:
 
 def put(positions: Tensor):
     """The change that gives a tower other positions."""
-    return lambda t: setattr(t, "positional_embedding", nn.Parameter(positions))
+    given = nn.Parameter(positions)
+    return lambda tower: setattr(tower, "positional_embedding", given)
 
 
 def use_gelu(broken: VisionTransformer) -> None:
@@ -386,7 +390,8 @@ def use_gelu(broken: VisionTransformer) -> None:
         one.mlp.act = nn.GELU()
 
 
-big = torch.cat([draw(scenes[k : k + 250], 48) for k in range(4000, 5000, 250)])
+starts = range(4000, 5000, 250)
+big = torch.cat([draw(scenes[k : k + 250], 48) for k in starts])
 small, large = pictures[fresh], 2 * big - 1
 one_place = places[-1:].expand(len(places), -1)
 wider = resize_positions(places, 8, 12, 1)
@@ -394,7 +399,7 @@ no_norm = changed(lambda t: setattr(t, "ln_pre", nn.Identity()))
 with torch.no_grad():
     mixed = small.reshape(1000, 64, -1) @ tower.conv1.weight.flatten(1).T
     broken = {
-        "sound": vectors,
+        "as it should be": vectors,
         "GELU": changed(use_gelu)(small),
         "no ln_pre": no_norm(small),
         "reshape alone": read(mixed, tower),
@@ -406,23 +411,24 @@ measured = {
     name: (*found(v), F.cosine_similarity(v, vectors).mean().item())
     for name, v in broken.items()
 }
-text = "colour {:.0%}, place {:.0%} with one position.".format(
-    *measured["one position"]
+text = "; ".join(
+    "{}: colour {:.0%}, place {:.0%}".format(name, *measured[name])
+    for name in ("GELU", "no ln_pre", "one position")
 )
 figures.show(
-    figures.accuracy_bars(measured, (1 / len(COLOURS), 1 / PLACES)),
+    figures.accuracy_bars(measured, guessed, n=1000, interval=wilson),
     broken_guess.measured(text),
 )
 
 # %% [markdown]
-# Without places the tower still knows colours, and guesses the place from little more than size: a
-# large shape can only lie near the middle. `reshape` alone fills each patch from one colour channel,
-# and the colour is gone. `ln_pre` was trained with, so it can't be left out. With positions resized
-# as a grid, the tower even copes with a size that it never saw.
+# Without positions the tower still knows colours, and the place no better than who always says the
+# commonest. `reshape` alone fills nearly every patch from one colour channel, and the colour is
+# gone. The blocks learnt behind `ln_pre`, and can't do without. Positions resized as a grid serve
+# even a size that the tower never saw.
 #
-# GELU is the worst, because it costs so little *here*. The two bends differ by 0.02 at most, and two
-# blocks don't show it. In towers of 12 and 24 blocks it adds up: a project that put it right saw its
-# deviation from the original fall from 7 % to 0.1 %
+# GELU is the worst, because it costs so little *here*. The two bends differ by 0.02 at most, and
+# two blocks don't show it. In deep towers it adds up: a project that put it right saw its deviation
+# from the original fall from 7 % to 0.1 %
 # ([mindone#225](https://github.com/mindspore-lab/mindone/pull/225)). None of the five raised an
 # error. Test against vectors that somebody else computed.
 #
@@ -446,7 +452,8 @@ explain("patches in disorder", words)
 # ## Exercises
 #
 # **★ The bill.** Multiply-adds of one block for *n* tokens of width *d*: four matrices of
-# attention, an MLP four times as wide inside, and the products between tokens.
+# attention, an MLP four times as wide inside, and the two products between tokens. From which *n*
+# do these weigh more?
 
 # %%
 def block_cost(n: int, d: int) -> int:
@@ -510,11 +517,13 @@ print("all patches alike: ", round(even, 1))
 verdict
 
 # %% [markdown]
+# In ours every head of the first block looks about as far as one to which all patches are alike.
+#
 # ## Read on
 #
-# * Radford et al., [Learning Transferable Visual Models From Natural Language
-#   Supervision](https://arxiv.org/abs/2103.00020), section 2.4 and tables 19 and 20.
+# * Radford et al., [the CLIP paper](https://arxiv.org/abs/2103.00020), section 2.4; sizes in its
+#   appendix.
 # * Dosovitskiy et al., [An Image is Worth 16x16 Words](https://arxiv.org/abs/2010.11929), sections
 #   3.1 and 4.5.
 # * Beyer et al., [FlexiViT](https://arxiv.org/abs/2212.08013): one tower for all patch sizes.
-# * `clip_lab/model/vit.py` and `transformer.py`: the tower, 60 lines, and its block.
+# * `clip_lab/model/vit.py` and `transformer.py`: the tower and its block.

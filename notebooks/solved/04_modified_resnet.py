@@ -2,10 +2,9 @@
 # # ModifiedResNet and attention pooling
 #
 # Five of the CLIP paper's nine models see with convolutions. Their image tower is a ResNet,
-# changed in three places: three small convolutions as its stem, strides that don't alias, and one
+# changed in three places: three small convolutions as its stem, anti-aliased strides, and one
 # layer of attention where others average ([section 2.4](https://arxiv.org/abs/2103.00020)). The
-# lab's built-in models are ResNets too. You build the parts that matter and put them into a
-# trained tower.
+# lab's built-in models are ResNets too, and you will put parts of your own into one.
 #
 # Afterwards you can
 #
@@ -14,7 +13,7 @@
 # * read off which places of a picture counted, head by head;
 # * say which numbers of a “frozen” network still move.
 #
-# You need PyTorch's convolutions and modules, attention (chapter 3), and about an hour.
+# You need PyTorch's convolutions and BatchNorm, attention (chapter 3), and about an hour.
 # `hint("name of the exercise", 1)` helps in three steps.
 
 # %%
@@ -28,6 +27,7 @@ from torch.nn import functional as F
 import clip_lab
 from clip_lab.course import check, explain, hint, predict_number
 from clip_lab.data.emoji import emoji_test
+from clip_lab.evaluation.accuracy import wilson
 from clip_lab.experiments.registry import experiment
 from clip_lab.experiments.report import results
 from clip_lab.interpret.attention import last_stage
@@ -76,7 +76,7 @@ stripes_guess = predict_number(
 stripes_guess
 
 # %% [markdown]
-# ## Build: a stride that doesn't alias
+# ## Build: a stride that aliases less
 #
 # CLIP's blocks compute the convolution everywhere, apply the ReLU, and let an average of 2 × 2
 # results do the halving: the shortest of the blurs that Zhang (2019) tried.
@@ -129,10 +129,10 @@ show(figures.grey_maps(rows), stripes_guess.measured(result))
 # picture, and its results move along. The *stride* does. It samples, and what is finer than its
 # grid comes out as something else: black or white, where grey is true. That is aliasing.
 #
-# Stripes are the worst case. Here are emoji and 32 random filters, the same for both ways. A shift
-# by two pixels should move the map by one place, a shift by one by half a place: to the mean of
-# two neighbours. How far off is it? On the right, the trained tower's vector against its own before
-# the picture moved.
+# Stripes are the worst case. Here are emoji and 32 random filters. A shift by two pixels should move
+# the map by one place, a shift by one by half a place: to the mean of two neighbours. How far off is
+# it? On the right, the trained tower's vector against its own before the picture moved, and against
+# the other emoji's.
 
 # %%
 @torch.no_grad()
@@ -166,22 +166,25 @@ misses = {
 }
 views = [vectors_of(tower, wide[..., 20 - by : 84 - by]) for by in shifts]
 cosines = [float((view * views[0]).sum(dim=1).mean()) for view in views]
-show(figures.misses_by_shift(shifts, misses, cosines))
+others = (views[0] @ views[0].T)[~torch.eye(24, dtype=torch.bool)]
+others = float(others.mean())
+show(figures.misses_by_shift(shifts, misses, cosines, others))
 
 # %% [markdown]
-# After an odd shift the map that jumps is off by a fifth, the blurred one by some 12 %: less, not
+# After an odd shift the map that jumps is off by a fifth, the blurred one by a ninth: less, not
 # nothing. The blur is short, and the tower's first convolution still jumps. That the whole tower
-# hardly minds, it owes to its training too, which moved pictures about. (Others change their mind
+# hardly minds is its training's doing too, which moved pictures about. (Others change their mind
 # over one pixel: [Azulay and Weiss 2018](https://arxiv.org/abs/1805.12177).)
 #
 # ## Build: the bottleneck
 #
 # A block has two ways from its input to its output. The main way is a 1 × 1 convolution to a quarter
-# of the output's channels, a 3 × 3, and a 1 × 1 up again, each with its BatchNorm; the shortcut goes
-# around. At the end they are added: a block only has to learn what to *change* ([He et al.
-# 2015](https://arxiv.org/abs/1512.03385)). Blocks that halve the side have a `pool` after `conv2`,
-# and a shortcut, `downsample`, that pools too; elsewhere `pool` does nothing, and where the channels
-# stay as well `downsample` is None.
+# of the output's channels, a 3 × 3, and a 1 × 1 up again. A BatchNorm follows each, then a ReLU the
+# first two. The shortcut goes around. The two ways are added, and a ReLU ends the block, which so
+# has only to learn what to *change* ([He et al. 2015](https://arxiv.org/abs/1512.03385)).
+#
+# Blocks that halve the side have a `pool` before `conv3`, and a shortcut, `downsample`, that pools
+# too; elsewhere `pool` does nothing, and where the channels stay as well `downsample` is None.
 
 # %%
 def bottleneck(
@@ -200,8 +203,8 @@ def bottleneck(
 check("bottleneck", bottleneck)
 
 # %% [markdown]
-# Why does the pool stand before `conv3`? A mean and a 1 × 1 convolution can change places, but so the
-# convolution has a quarter of the work. Now yours for all eleven blocks of the tower:
+# Why does the pool stand before `conv3`? A mean and a 1 × 1 convolution can change places, but this
+# way round the convolution has a quarter of the work. Now yours for all eleven blocks of the tower:
 
 # %%
 @torch.no_grad()
@@ -228,11 +231,12 @@ print(f"furthest from the lab's: {(places - theirs).abs().max():.1e}")
 # A usual ResNet ends with the mean of its places. Of a ball on a meadow, that is mostly meadow. CLIP
 # lets the picture decide. The mean $m$ makes the *query*, each token $x_t$ a *key*, and
 # the better they fit, the more of the token's *value* is taken. The tokens are the mean itself and
-# then all places, each with a learned position. Every head does this with its own $d$ numbers, 64
+# then all places, each with a learned position. Every head does this with its own $h$ numbers, 64
 # in all of CLIP's ResNets:
 #
-# $$ w_t = \frac{\exp(q(m) \cdot k(x_t) / \sqrt{d})}{\sum_u \exp(q(m) \cdot k(x_u) / \sqrt{d})},
-# \qquad \text{pooled} = \sum_t w_t\, v(x_t) $$
+# $$ w_t = \frac{\exp(q(m) \cdot k(x_t) / \sqrt{h})}{\sum_u \exp(q(m) \cdot k(x_u) / \sqrt{h})} $$
+#
+# $$ \text{pooled} = \sum_t w_t\, v(x_t) $$
 #
 # It is the attention of chapter 3 with a single query.
 
@@ -290,10 +294,10 @@ print(f"yours against the lab's: {(yours - vectors).abs().max():.1e} at most")
 # ## Predict: isn't pooling just averaging?
 #
 # Put average pooling into the trained tower: all tokens weigh alike, the rest stays. As a measure,
-# each picture gets the nearest of all emoji names (chapters 6 and 9 say how). With attention,
+# each picture gets the nearest of all emoji names (as in chapter 1). With attention,
 # nearly nine of ten are right.
 #
-# Then the same emoji in a white margin, 128 × 128 pixels in all: 4 × 4 places, most of them white.
+# Then the same emoji in a white margin, 128 × 128 pixels in all: 4 × 4 places, twelve of them white.
 # (Four positions are interpolated to sixteen; nothing was trained at this size.) How many will
 # averaging get right?
 
@@ -311,50 +315,51 @@ name_vectors = encoder.encode_texts(emoji.labels)
 targets = emoji.targets[some]
 
 
-def right(vectors: Tensor, targets: Tensor) -> float:
-    """The share of pictures whose own name is the nearest of all."""
+def right(vectors: Tensor, targets: Tensor) -> tuple[int, int]:
+    """How many pictures' own name is the nearest of all, and of how many."""
     nearest = (vectors @ name_vectors.T).argmax(dim=1)
-    return float((nearest == targets).float().mean())
+    return int((nearest == targets).sum()), len(targets)
 
 
 @torch.no_grad()
-def averaged(tower: nn.Module, pixels: Tensor) -> Tensor:
-    """The tower's vectors, had its pool given all tokens the same share."""
+def averaged(tower: nn.Module, pixels: Tensor, over=slice(None)) -> Tensor:
+    """The tower's vectors, had its pool given these tokens the same share."""
     pool = tower.attnpool
     tokens = tokens_of(last_stage(tower, pixels), pool.positional_embedding)
-    return F.normalize(pool.c_proj(pool.v_proj(tokens).mean(dim=1)), dim=1)
+    return F.normalize(pool.c_proj(pool.v_proj(tokens)[:, over].mean(1)), dim=1)
 
 
 large = clip_lab.load("emoji", image_size=128).model.visual
 framed = F.pad(emoji.pictures[some], (32, 32, 32, 32), value=1.0)
 framed = encoder.preprocess.normalize(framed)
-shares = {
+middle = [6, 7, 10, 11]  # behind the mean's token: the places of the emoji
+found = {
     "attention, as trained": right(vectors_of(tower, pixels), targets),
     "averaging": right(averaged(tower, pixels), targets),
     "attention, in a margin": right(vectors_of(large, framed), targets),
     "averaging, in a margin": right(averaged(large, framed), targets),
+    "… its four middle places": right(averaged(large, framed, middle), targets),
 }
 bars = figures.share_bars(
-    shares,
-    1 / len(emoji.labels),
-    what="names right (%)",
-    odd=["averaging", "averaging, in a margin"],
+    found,
+    wilson,
+    chance=1 / len(emoji.labels),
+    odd=[name for name in found if "attention" not in name],
     predicted=average_guess.value,
 )
-result = f"{shares['averaging, in a margin']:.0%}"
-show(bars, average_guess.measured(result))
+hits, n = found["averaging, in a margin"]
+show(bars, average_guess.measured(f"{hits / n:.0%}"))
 
 # %% [markdown]
-# **A second misconception, then: “pooling is just averaging.”** At its own size the tower
-# loses some names to averaging. In the margin it loses nearly all: the white places outvote those
-# that show something. (No fair race: a tower *trained* with averages would cope better. It shows
-# how much this one leans on its weights.)
+# **A second misconception, then: “pooling is just averaging.”** At its own size the tower loses some
+# names to averaging. In the margin it loses nearly all: twelve white places outvote four. Average
+# these four alone, and a third of the names come back. (No fair race: a tower *trained* with
+# averages would cope better.)
 #
 # ## Play
 #
-# Choose a picture, a head, a place, by mouse or by Tab and arrow keys. Beside it is what averaging
-# would weigh. (The mean answers too. It is an even mixture of all places, so its share is dealt out
-# among them.)
+# Choose a picture, a head, a place. (The mean answers too. It is an even mixture of all places, so
+# its share is dealt out among them.)
 #
 # * Find a head that takes nearly all from one place. What does it know of the others?
 # * Stay at that head and change the picture. Does it follow a thing, or keep to a corner?
@@ -392,7 +397,7 @@ PoolingWidget(weights.numpy(), thumbnails, titles, picture=1, head=5, place=3)
 # by running averages of these. `train()` and `eval()` switch. A public benchmark of CLIP models did
 # not call `eval()` ([CLIP_benchmark#73](https://github.com/LAION-AI/CLIP_benchmark/issues/73)), so
 # a ResNet's figures could depend on which pictures shared a batch. Elsewhere someone proposed to
-# take `eval()` *out*, since the model seemed better without
+# take `eval()` *out*, as AudioCLIP seemed better without
 # ([executors#315](https://github.com/jina-ai/executors/pull/315); a reviewer objected).
 #
 # Of 96 flags, the tower names nearly all. Left in training mode, with all 96 in one batch, it will
@@ -434,12 +439,13 @@ modes = {
 odd = [name for name in modes if "train" in name or "drift" in name]
 bars = figures.share_bars(
     modes,
-    1 / len(emoji.labels),
-    what="names right (%)",
+    wilson,
+    chance=1 / len(emoji.labels),
     odd=odd,
     predicted=flags_guess.value,
 )
-show(bars, flags_guess.measured(f"{modes['train(), flags']:.0%}"))
+hits, n = modes["train(), flags"]
+show(bars, flags_guess.measured(f"{hits / n:.0%}"))
 
 # %% [markdown]
 # A large mixed batch hides the mistake: its statistics are close to those of training. Of two
@@ -515,8 +521,11 @@ for four, each in zip(on_sheets, alone[:2], strict=True):
     print()
 
 # %% [markdown]
-# **★★★ Fold it.** In evaluation a BatchNorm is the same gain and shift at every place, so the
-# convolution before it can do its work, exactly. Find the new weight and bias.
+# Mostly it does; chapter 16 makes heat maps of it.
+#
+# **★★★ Fold it.** In evaluation, BatchNorm makes of a channel's $x$, at every place,
+# $\gamma (x - \mu) / \sqrt{\sigma^2 + \epsilon} + \beta$: `weight`, `running_mean`, `running_var`,
+# `eps`, `bias`. The convolution before it can do that too, exactly. Find its new weight and bias.
 
 # %%
 def fold_batchnorm(
@@ -535,9 +544,9 @@ check("fold_batchnorm", fold_batchnorm)
 # %% [markdown]
 # ## Which tower?
 #
-# The paper found Vision Transformers about three times as compute-efficient as its ResNets. The lab
-# trained a small one of each kind on drawn shapes, with the same pairs and steps, three times over,
-# and asked how many multiply-adds each needs to the accuracy that both reach:
+# To test a claim of the paper, the lab trained a small tower of each kind on drawn shapes, with the
+# same pairs and steps, three times over. How many multiply-adds does each need to the accuracy that
+# both reach?
 
 # %%
 towers = results()["towers"]
@@ -546,20 +555,19 @@ print(towers.verdict.because)
 show(experiment("towers").draw(towers.measured))
 
 # %% [markdown]
-# Here the ResNet is the better bargain, and more data did not turn it. The likely reason: a
-# convolution is born knowing that neighbours belong together, a transformer has to learn it. The
-# paper's models do thousands of times the work a picture and saw 400 million pairs. Its claim is
-# one about scale, and a miniature can't refute it.
+# With 2,000 pairs nobody can tell; with endless ones the ResNet is the better bargain. The likely
+# reason: a convolution is born knowing that neighbours belong together, a transformer has to learn
+# it. The paper's models do thousands of times the work a picture and saw 400 million pairs. Its
+# claim is one about scale, and a miniature can't refute it.
 #
 # ## Read on
 #
-# * Radford et al., [Learning Transferable Visual Models From Natural Language
-#   Supervision](https://arxiv.org/abs/2103.00020), section 2.4 for the towers, 3.2 and figure 10
-#   for their efficiency.
+# * Radford et al., [the CLIP paper](https://arxiv.org/abs/2103.00020), section 2.4 for the towers,
+#   3.2 and figure 10 for their efficiency.
 # * He et al., [Bag of Tricks](https://arxiv.org/abs/1812.01187), section 4: the stem and the pooled
 #   shortcut come from there (ResNet-D).
 # * Zhang, [Making Convolutional Networks Shift-Invariant
 #   Again](https://arxiv.org/abs/1904.11486), section 3: the blur.
-# * Zhou et al., [MaskCLIP](https://arxiv.org/abs/2112.01071), section 3.2: each place alone.
+# * Zhou et al., [MaskCLIP](https://arxiv.org/abs/2112.01071), section 3: each place alone.
 # * `clip_lab/model/resnet.py`, all of this chapter; `clip_lab/interpret/attention.py`, the widget's
 #   weights for any ResNet.

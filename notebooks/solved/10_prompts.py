@@ -25,15 +25,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import clip_lab
-from clip_lab.course import Note, check, explain, hint
-from clip_lab.course import predict_choice, predict_number
+from clip_lab.course import check, explain, hint
+from clip_lab.course import predict_choice, predict_number, verdict
 from clip_lab.data.captions import CaptionMix
 from clip_lab.data.emoji import emoji_test
 from clip_lab.data.emoji_table import emoji_table
 from clip_lab.data.prompts import imagenet_names, prompt_sets
 from clip_lab.evaluation.accuracy import wilson
 from clip_lab.experiments.claims.prompts import SENSES
-from clip_lab.experiments.registry import experiment
 from clip_lab.experiments.report import results
 from clip_lab.view.chapters import prompts as figures
 from clip_lab.view.widgets.templates import TemplatesWidget
@@ -69,8 +68,8 @@ check("fill_gap", fill_gap)
 # ## Does a sentence help?
 #
 # A bare name is no caption, says the paper: on the web, few pictures are captioned with one word.
-# “A photo of a …” gave +1.3 points on ImageNet, and an ensemble of 80 templates +3.5 more. Now our
-# model, which names OpenMoji's drawings among 1,760 names.
+# “A photo of a …” gave +1.3 points on ImageNet, and an ensemble of 80 templates +3.5 more. Now for
+# our model, which names OpenMoji's drawings among 1,760 names.
 
 # %%
 # <solution: guess = ...>
@@ -106,7 +105,8 @@ alone = {t: accuracy(vectors[:, i]) for i, t in enumerate(templates)}
 figures.show(
     figures.one_by_one(alone, len(own), wilson),
     template_guess.measured(
-        f"{alone['{}']:.1%} by bare name, {alone['an emoji of {}']:.1%}"
+        f"{alone['{}']:.1%} by bare name, "
+        f"{alone['an emoji of {}']:.1%} by “an emoji of {{}}”"
     ),
 )
 
@@ -179,12 +179,6 @@ for name, share in ways.items():
 published = results()
 
 
-def verdict(name: str) -> Note:
-    claim, found = experiment(name), published[name].verdict
-    text = f"{claim.claim}.\n{found.because}"
-    return Note(f"Claim {claim.number} {found.word}.", text)
-
-
 measured = published["prompts"].measured
 worlds = measured.runs[0]["worlds"]
 by_prompt = measured["accuracies"]  # (seeds, worlds, prompts)
@@ -211,7 +205,7 @@ total = sum(vars(mix).values())
 for way in ("name", "template"):
     print(f"emoji captions that are a {way}: {vars(mix)[way] / total:.0%}")
 card = clip_lab.load("photos").card["figures"]
-print("things that the photograph model never saw, 20 names:")
+print("things that the photograph model never saw, 20 names (chance 5%):")
 for what in ("never_trained", "never_trained_described"):
     for prompt in ("bare_name", "ensemble"):
         found = card[prompt][what]
@@ -255,8 +249,8 @@ figures.show(
 
 # %% [markdown]
 # One vector a class either way: after the mean, nobody can tell how many prompts it was made of.
-# Voting keeps all 80, which with 100 classes and a picture encoder to wait for is still little;
-# with ImageNet's classes it is 80,000 dot products a picture in place of 1,000.
+# Voting keeps all 80. With 100 classes, as here, that is little beside the picture encoder; with
+# ImageNet's it is 80,000 dot products a picture in place of 1,000.
 #
 # ## Play
 #
@@ -315,11 +309,14 @@ for word, *senses in (entry for entry in SENSES if entry[0] in two):
         here, there = (f"{cosine:5.2f}" for cosine in pair)
         first, second = (rows[number[code]].label for code, _ in senses)
         print(f"{text:20} {here} {first:16} {there} {second}")
+context = published["prompts"].verdict.effects["context, above chance"]
+print(f"\nall {len(SENSES)} words, all styles, five trained models:", end=" ")
+print(f"right in {0.5 + context.mean:.0%} with context")
 
 # %% [markdown]
-# Over 22 such words, all styles and five trained models, context picks the right drawing of the two
-# as often as the note on claim 2 says; the bare word can't, by definition. Here a prompt adds
-# information. A template that is the same for all classes adds none.
+# The bare word has one vector for both drawings, so it is right for one and wrong for the other:
+# 50 %, whatever the model. Here a prompt adds information. A template that is the same for all
+# classes adds none that could tell them apart.
 #
 # ## Break it
 #
@@ -356,7 +353,7 @@ template = "an emoji of {{}}"
 same = [template.format(name) for name in names]
 lost = encoder.encode_texts(same)
 shares = (encoder.scale * image_vectors @ lost.T).softmax(dim=-1)
-print("gap lost:", same[0], same[1], end=" | ")
+print("gap lost:", same[0], "and", same[1], end=" | ")
 print(f"{accuracy(lost):.2%} right, all shares {shares.amax():.5f}")
 mnist = prompt_sets()["mnist"].templates
 right_set, wrong_set = (
@@ -367,11 +364,12 @@ print(f"eleven kinds: {right_set:.1%}; by {mnist[0]} {wrong_set:.1%}")
 code_guess.measured(f"{spelt['red_apple']:.1%}, of {alone['{}']:.1%}")
 
 # %% [markdown]
-# Upper case costs nothing: the tokenizer lowers it. An underscore does, because the pieces around
-# it are others than those of the words.
+# Upper case costs nothing: the tokenizer lowers it. `red_apple` is cut into the pieces of “red
+# apple” with one more between them, an underscore, which no training caption held. `RedApple`
+# becomes “redapple”, a word that nobody taught the model, in other pieces.
 #
 # The next line is what a user of a zero-shot *text* classifier did: `{{}}` in a string that is
-# no f-string. `format` makes `{}` of it, so every label got the same prompt and the same share
+# no f-string. `format` makes `{}` of it, so every label got the same prompt and the same score
 # ([zero-shot-demo#1](https://github.com/joeddav/zero-shot-demo/issues/1)). Compare the prompts: are
 # they all different? The last line is a benchmark's: after an update, test sets were given wrong
 # templates, and users were advised to run their evaluations again
@@ -402,10 +400,10 @@ bare = kinds_right(prompt_vectors(kinds, ["{}"]))
 figures.show(figures.many(sizes, drawn, bare, "bare name"))
 
 # %% [markdown]
-# More templates beat *fewer of the same sort*, by a lot, and most of it is had with ten or so: the
-# mean forgets what is odd in each. That is the paper's ensemble, and it works here as well. But
+# More templates beat *fewer of the same sort*, by a lot, and most of it is had with ten or so.
+# That is the paper's ensemble, and it works here as well. But
 # most of the 80 speak of photographs, and these are drawings: all of them together stay below the
-# bare name. A mean can't be better than its sort.
+# bare name. A mean forgets what is odd in one template, not what is wrong with all.
 #
 # ## Explain
 #
@@ -454,8 +452,8 @@ checked
 
 # %% [markdown]
 # **★★ Choose them.** After the paper's 80 were fixed, OpenAI searched them one by one for the best
-# to add, and stopped at seven
-# ([vision_transformer#198](https://github.com/google-research/vision_transformer/issues/198)).
+# to add. The search stopped at seven, which did a bit better than all 80 ([their
+# notebook](https://github.com/openai/CLIP/blob/main/notebooks/Prompt_Engineering_for_ImageNet.ipynb)).
 # Do so with 100 pictures, and look at the others.
 
 # %%
@@ -492,7 +490,8 @@ figures.show(figures.choosing(on_used, on_others, (len(used), len(others))))
 
 # %% [markdown]
 # Whatever is chosen on pictures must be judged on others. Strictly, a prompt tuned on labelled
-# pictures isn't zero-shot any more. Chapter 11 draws the consequence, and *learns* the prompt.
+# pictures isn't zero-shot any more; the 80 themselves were found by trial and error on ImageNet's
+# training set, says the same notebook. Chapter 11 draws the consequence, and *learns* the prompt.
 #
 # **★★★ Where do templates disagree?** Find the length of a class's mean vector from its prompts'
 # cosines with each other alone.

@@ -78,6 +78,20 @@ def forgot_pool(x, b):
     return F.relu(b.bn3(b.conv3(y)) + around(x, b))
 
 
+def normed_late(x, b):
+    y = b.bn2(F.relu(b.conv2(b.bn1(F.relu(b.conv1(x))))))
+    return F.relu(b.bn3(b.conv3(b.pool(y))) + around(x, b))
+
+
+def always_halved(x, b):
+    y = F.relu(b.bn2(b.conv2(F.relu(b.bn1(b.conv1(x))))))
+    return F.relu(b.bn3(b.conv3(F.avg_pool2d(y, 2))) + around(x, b))
+
+
+def shortcut_only_pooled(x, b):
+    return F.relu(main_way(x, b) + b.pool(x))
+
+
 def heads(x, pool):
     return x.unflatten(2, (pool.heads, -1)).transpose(1, 2)
 
@@ -161,6 +175,12 @@ def mixes(places, pool, layer):
     return leave(weigh(tokens, pool), heads(layer(tokens), pool), pool)
 
 
+def positions_first(places, pool):
+    rows = places.flatten(2).mT + pool.positional_embedding[1:]
+    tokens = torch.cat([rows.mean(1, keepdim=True), rows], 1)
+    return leave(weigh(tokens, pool), heads(pool.v_proj(tokens), pool), pool)
+
+
 def averaged(places, pool):
     return pool.c_proj(pool.v_proj(tokens_of(places, pool)).mean(1))
 
@@ -197,6 +217,12 @@ def with_zeros(*names):
 def rebuilt(pool):
     made = type(pool)(2, pool.q_proj.in_features, pool.heads, pool.c_proj.out_features)
     made.load_state_dict({n: v * (not n.startswith("q_")) for n, v in pool.state_dict().items()})
+    return made
+
+
+def places_only(pool):
+    made = copy.deepcopy(pool)
+    made.forward = lambda x: made.c_proj(made.v_proj(tokens_of(x, made)[:, 1:]).mean(1))
     return made
 
 
@@ -284,6 +310,8 @@ WRONG = [
     ("blurred_stride", lambda x, w: F.max_pool2d(F.relu(F.conv2d(x, w, padding=1)), 2),
      "largest of four"),
     ("blurred_stride", lambda x, w: 4 * blurred(x, w), "sum of four"),
+    ("blurred_stride", lambda x, w: F.avg_pool2d(F.relu(F.conv2d(x, w, padding=1)), 3, 2, 1),
+     "three wide"),
     ("blurred_stride", lambda x, w: F.avg_pool2d(F.relu(F.conv2d(x, w)), 2), "a border of 1"),
     ("blurred_stride", lambda x, w: F.relu(F.conv2d(x, w, padding=1)), "half the side"),
     ("blurred_stride", lambda x, w: ..., "still to be written"),
@@ -297,6 +325,10 @@ WRONG = [
      "ReLU after bn2"),
     ("bottleneck", lambda x, b: F.relu(main_way(x, b, same, same) + around(x, b)),
      "one linear map"),
+    ("bottleneck", lambda x, b: F.relu(main_way(x, b) + F.relu(around(x, b))), "ReLU of its own"),
+    ("bottleneck", normed_late, "before the BatchNorm"),
+    ("bottleneck", always_halved, "keeps the side"),
+    ("bottleneck", shortcut_only_pooled, "only pooled"),
     ("bottleneck", no_norms, "The BatchNorms are missing"),
     ("bottleneck", no_bn3, "bn3 is missing"),
     ("bottleneck", shortcut_in_bn3, "added before bn3"),
@@ -306,13 +338,17 @@ WRONG = [
     ("bottleneck", lambda x, b: F.relu(main_way(x, b) + b.downsample(x)), "downsample is None"),
     ("pool_weights", lambda t, p: logits(t, p).softmax(-1), "not divided by anything"),
     ("pool_weights", lambda t, p: (logits(t, p) / 12**0.5).softmax(-1), "the whole width"),
-    ("pool_weights", lambda t, p: (logits(t, p) / 4).softmax(-1), "the root of that"),
+    ("pool_weights", lambda t, p: (logits(t, p) / 4).softmax(-1), "its root was meant"),
     ("pool_weights", lambda t, p: asked_by(t, p, heads(p.q_proj(t), p)[:, :, 1:2]),
      "first *place* asks"),
     ("pool_weights", lambda t, p: asked_by(t, p, heads(p.q_proj(t), p)[:, :, -1:]), "last token"),
     ("pool_weights", lambda t, p: asked_by(t, p, heads(p.q_proj(t), p).mean(2, keepdim=True)),
      "All tokens ask"),
     ("pool_weights", exchanged, "exchanged"),
+    ("pool_weights", lambda t, p: (logits(t, p) / 5**0.5).softmax(-1), "number of tokens"),
+    ("pool_weights", lambda t, p: (logits(t, p) / 2).softmax(0), "along the pictures"),
+    ("pool_weights", lambda t, p: asked_by(t, p, heads(p.q_proj(t[:, 1:].mean(1, True)), p)),
+     "mean taken of the tokens"),
     ("pool_weights", offered_by_values, "made by v_proj"),
     ("pool_weights", dealt, "dealt like cards"),
     ("pool_weights", lambda t, p: (logits(t, p) / 2).softmax(1), "along the heads"),
@@ -323,6 +359,8 @@ WRONG = [
     ("attention_pool", lambda x, p: mixes(x, p, p.k_proj), "are the keys"),
     ("attention_pool", lambda x, p: mixes(x, p, same), "the tokens themselves"),
     ("attention_pool", averaged, "average pooling"),
+    ("attention_pool", positions_first, "had their positions"),
+    ("attention_pool", lambda x, p: F.normalize(pooled(x, p), dim=1), "have length 1"),
     ("attention_pool", without_the_mean, "own value was left out"),
     ("attention_pool", interleaved, "interleaved"),
     ("attention_pool", lambda x, p: pooled(x, p, mean_first=False), "It comes first"),
@@ -335,11 +373,15 @@ WRONG = [
     ("as_average", with_zeros("positional_embedding"), "the mean still asks"),
     ("as_average", in_place, "has changed"),
     ("as_average", lambda pool: torch.zeros(2), "Return a pool"),
+    ("as_average", lambda pool: nn.AdaptiveAvgPool2d(1), "isn't the pool any more"),
+    ("as_average", places_only, "The mean of the places alone"),
     ("fold_batchnorm", lambda c, b: (fold(c, b)[0].detach() / 2, fold(c, b)[1]), "is right."),
     ("fold_batchnorm", lambda c, b: (c.weight * (b.weight / (b.running_var + b.eps).sqrt())
      [None, :, None, None], fold(c, b)[1]), "*input* channels"),
     ("fold_batchnorm", lambda c, b: folded(c, b, lambda b: b.weight / b.running_var.sqrt()),
-     "eps is missing"),
+     "bn.eps is missing"),
+    ("fold_batchnorm", lambda c, b: folded(c, b, bias=lambda b, g: b.bias - b.weight
+     * b.running_mean), "by bn.weight alone"),
     ("fold_batchnorm", lambda c, b: folded(c, b, lambda b: b.weight / (b.running_var + b.eps)),
      "divides by its root"),
     ("fold_batchnorm", lambda c, b: folded(c, b, lambda b: b.weight

@@ -130,9 +130,37 @@ def by_format(template, name):
     return template.format(*[name] * template.count("{}"))
 
 
+def only_if_the_name_is_there(template, name):
+    prompt = template.replace("{}", name)
+    if name not in prompt:
+        raise ValueError(template)
+    return prompt
+
+
+def whole_from_the_mean(texts, pictures, targets):
+    found = []
+    for t in range(texts.shape[1]):
+        rows = F.normalize(texts.mean(1) - texts[:, t], dim=-1)
+        found.append(float(((pictures @ rows.T).argmax(1) == targets).float().mean()))
+    return found
+
+
+def without_each_unscaled(texts, pictures, targets):
+    found = []
+    for t in range(texts.shape[1]):
+        rows = (texts.sum(1) - texts[:, t]) / (texts.shape[1] - 1)
+        found.append(float(((pictures @ rows.T).argmax(1) == targets).float().mean()))
+    return found
+
+
+def adds_it_too(texts, pictures, targets, chosen):
+    chosen.append(next_template(texts, pictures, targets, chosen))
+    return chosen[-1]
+
+
 # (exercise, a plausible wrong answer, words that its diagnosis must hold)
 WRONG = [
-    ("fill_gap", lambda t, n: t.format(n), "Only the first gap"),
+    ("fill_gap", lambda t, n: t.format(n), "stops with IndexError"),
     ("fill_gap", by_format, "an instruction to str.format"),
     ("fill_gap", lambda t, n: t.replace("{}", n), "has no gap"),
     ("fill_gap", only_one_gap, "Only the first gap"),
@@ -140,6 +168,9 @@ WRONG = [
     ("fill_gap", lambda t, n: t.replace("{}", ""), "the name isn't in it"),
     ("fill_gap", lambda t, n: t.replace("{}", n + " "), "to the letter"),
     ("fill_gap", lambda t, n: [t, n], "A prompt is a string"),
+    ("fill_gap", lambda t, n: fill(t, n) if t.find("{}") else 1 / 0, "at the very start"),
+    ("fill_gap", lambda t, n: fill(t, n) if t.count("{}") == 1 else 1 / 0, "and twice"),
+    ("fill_gap", only_if_the_name_is_there, "“a bat” has no gap"),
     ("fill_gap", stop, "still to be written"),
     ("ensemble_weights", lambda e, n, t: stacked(e, n, t).mean(1), "shorter than 1"),
     ("ensemble_weights", lambda e, n, t: stacked(e, n, t).sum(1), "sums"),
@@ -164,6 +195,16 @@ WRONG = [
      .softmax(1).unflatten(1, t.shape[:2]).sum(2), "One softmax over all prompts"),
     ("average_shares", lambda i, t, s: (s * torch.einsum("nd,ctd->nct", i, t)).softmax(1),
      "a share for each picture"),
+    ("average_shares", lambda i, t, s: (torch.einsum("nd,ctd->nct", i, t) / s).softmax(1).mean(2),
+     "1/τ already"),
+    ("average_shares", lambda i, t, s: (s * torch.einsum("nd,ctd->nct", i, t)).softmax(0).mean(2),
+     "pictures compete"),
+    ("average_shares", lambda i, t, s: (s * torch.einsum("nd,ctd->nct", i, t)).softmax(1).amax(2),
+     "best share of any template"),
+    ("average_shares", lambda i, t, s: F.one_hot(torch.einsum("nd,ctd->nct", i, t).argmax(1),
+                                                 len(t)).float().mean(1), "one vote"),
+    ("without_each", whole_from_the_mean, "taken from the *mean*"),
+    ("without_each", without_each_unscaled, "aren't of length 1"),
     ("without_each", lambda x, p, t: [accuracy(x, p, t, [u]) for u in range(4)], "template alone"),
     ("without_each", lambda x, p, t: [accuracy(x, p, t, range(4))] * 4, "Nothing is left out"),
     ("without_each", lambda x, p, t: accuracy(x, p, t, range(4)) - without_each(x, p, t),
@@ -180,6 +221,8 @@ WRONG = [
     ("next_template", lambda x, p, t, c: add(x, p, t, [], lambda u: [u]), "already"),
     ("next_template", lambda x, p, t, c: accuracy(x, p, t, [*c, 1]), "an accuracy"),
     ("next_template", lambda x, p, t, c: 4, "another does better"),
+    ("next_template", adds_it_too, "Leave it as it is"),
+    ("mean_length", lambda c: c.norm() / len(c), "cosines were squared"),
     ("mean_length", lambda c: c.mean(), "a root is missing"),
     ("mean_length", lambda c: (c.sum() - len(c)) / (c.numel() - len(c)), "as well; then a root"),
     ("mean_length", lambda c: ((c.sum() - len(c)) / (c.numel() - len(c))).sqrt(),

@@ -66,6 +66,17 @@ def over_heads(q, k, v, heads):
     return ((q @ k.mT / 2).softmax(1) @ v).transpose(1, 2).flatten(2)
 
 
+def heads_with_heads(q, k, v, heads):
+    q, k, v = (x.unflatten(2, (heads, -1)) for x in (q, k, v))
+    return F.scaled_dot_product_attention(q, k, v).flatten(2)
+
+
+def causal(q, k, v, heads):
+    q, k, v = (x.unflatten(2, (heads, -1)).transpose(1, 2) for x in (q, k, v))
+    mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+    return mixed.transpose(1, 2).flatten(2)
+
+
 def block(x, ln_1, attention, ln_2, mlp):
     x = x + attention(ln_1(x))
     return x + mlp(ln_2(x))
@@ -80,6 +91,11 @@ def block_in_steps(x, ln_1, attention, ln_2, mlp):
 def post_norm(x, ln_1, attention, ln_2, mlp):
     x = ln_1(x + attention(x))
     return ln_2(x + mlp(x))
+
+
+def norms_behind(x, ln_1, attention, ln_2, mlp):
+    x = x + ln_1(attention(x))
+    return x + ln_2(mlp(x))
 
 
 def on_the_copy(x, ln_1, attention, ln_2, mlp):
@@ -130,6 +146,17 @@ def read_behind(patches, tower, pick=-1):
     return tower.ln_post(x[:, pick]) @ tower.proj
 
 
+def read_without_class(patches, tower):
+    x = tower.transformer(tower.ln_pre(patches + tower.positional_embedding[1:]))
+    return tower.ln_post(x.mean(1)) @ tower.proj
+
+
+def norms_exchanged(patches, tower):
+    x = torch.cat([tower.class_embedding.expand(len(patches), 1, -1), patches], 1)
+    x = tower.transformer(tower.ln_post(x + tower.positional_embedding))
+    return tower.ln_pre(x[:, 0]) @ tower.proj
+
+
 def resize(positions, grid, **options):
     options = {"mode": "bicubic", "antialias": True, **options}
     old = round((len(positions) - 1) ** 0.5)
@@ -172,6 +199,11 @@ def distance(shares, grid, fair=True, squared=False, city=False):
     kept = shares[:, 1:, 1:]
     kept = kept / kept.sum(-1, keepdim=True) if fair else kept
     return (kept * apart).sum(-1).mean(-1)
+
+
+def softmax_again(shares, grid):
+    kept = shares[:, 1:, 1:].softmax(-1)
+    return (kept * torch.cdist(places(grid), places(grid))).sum(-1).mean(-1)
 
 
 def distance_by_head(shares, grid):
@@ -218,12 +250,17 @@ WRONG = [
     ("vit_attention", lambda q, k, v, h: attend(q, k, v, 1), "one head of the full width"),
     ("vit_attention", lambda q, k, v, h: attend(k, q, v, h), "Queries and keys are exchanged"),
     ("vit_attention", lambda q, k, v, h: attend(q, k, k, h), "Keys are compared"),
+    ("vit_attention", heads_with_heads, "heads of one token"),
+    ("vit_attention", causal, "a causal mask"),
+    ("vit_attention", lambda q, k, v, h: attend_by_hand(q, k, v, h, 5**0.5), "number of tokens"),
     ("vit_attention", strided, "every third number"),
     ("vit_attention", not_moved_back, "put together wrongly"),
     ("vit_attention", re_read, "re-reading the numbers"),
     ("vit_attention", lambda q, k, v, h: attend(q, k, v.detach(), h), "no gradient reaches v"),
     ("vit_attention", lambda q, k, v, h: attend(q, k, v, h).unflatten(2, (h, -1)), "(2, 5, 12)"),
     ("vit_block", post_norm, "the first transformers"),
+    ("vit_block", norms_behind, "norms stand behind"),
+    ("vit_block", lambda x, n, a, m, f: x + a(n(x)) + f(m(a(n(x)))), "answer alone"),
     ("vit_block", on_the_copy, "add to the normalised copy"),
     ("vit_block", lambda x, n, a, m, f: f(m(x + a(n(x)))), "second sum is missing"),
     ("vit_block", lambda x, n, a, m, f: a(n(x)) + f(m(a(n(x)))), "first sum is missing"),
@@ -234,6 +271,8 @@ WRONG = [
     ("vit_block", lambda x, n, a, m, f: x + a(n(x)), "second half"),
     ("vit_block", lambda x, n, a, m, f: block(x, m, f, n, a), "halves are exchanged"),
     ("vit_block", lambda x, n, a, m, f: block(x, n, a, lambda y: y, f), "network reads a copy"),
+    ("vit_vector", read_without_class, "There is no class token"),
+    ("vit_vector", norms_exchanged, "are exchanged"),
     ("vit_vector", lambda x, t: read(x, t, pre=False), "ln_pre is missing"),
     ("vit_vector", lambda x, t: read(x, t, post=False), "ln_post is missing"),
     ("vit_vector", lambda x, t: read(x, t, pre=False, post=False), "Both norms"),
@@ -250,6 +289,9 @@ WRONG = [
     ("vit_vector", lambda x, t: read(x, t).detach(), "cut off from its inputs"),
     ("vit_vector", lambda x, t: t.transformer(x + t.positional_embedding), "must match the size"),
     ("vit_cost", lambda n, d: 12 * n * d**2, "products between tokens are missing"),
+    ("vit_cost", lambda n, d: 12 * n * d**2 + 2 * n**2, "over the whole width"),
+    ("vit_cost", lambda n, d: 12 * d**2, "one token's way"),
+    ("vit_cost", lambda n, d: 20 * n * d**2 + 2 * n**2 * d, "only one side"),
     ("vit_cost", lambda n, d: 12 * n * d**2 + n**2 * d, "one of the two"),
     ("vit_cost", lambda n, d: 24 * n * d**2 + 4 * n**2 * d, "One multiply-add is both"),
     ("vit_cost", lambda n, d: 8 * n * d**2 + 2 * n**2 * d, "A third of the matrices"),
@@ -260,17 +302,22 @@ WRONG = [
     ("vit_cost", lambda n, d: n**3, "where"),
     ("vit_positions", as_a_line, "class token and all"),
     ("vit_positions", patches_as_a_line, "stretched as one line"),
-    ("vit_positions", lambda p, g: resize(p, g, mode="bilinear"), "336-pixel"),
+    ("vit_positions", lambda p, g: resize(p, g, mode="bilinear"), "That is bilinear"),
     ("vit_positions", lambda p, g: resize(p, g, antialias=False), "plain bicubic"),
     ("vit_positions", lambda p, g: resize(p, g, antialias=False, align_corners=True),
      "outer patches"),
     ("vit_positions", lambda p, g: resize(p, g, mode="nearest", antialias=False),
      "old position was repeated"),
     ("vit_positions", scattered, "scatters each vector"),
+    ("vit_positions", lambda p, g: torch.cat([p[:1], resize(p, g)[1:].T.reshape(-1, 4)]),
+     "then re-read"),
+    ("vit_positions", lambda p, g: torch.cat([p[:1] * 0, resize(p, g)[1:]]), "The grid is right"),
     ("vit_positions", lambda p, g: resize(p, g)[1:], "class token's position is gone"),
     ("vit_positions", lambda p, g: torch.cat([resize(p, g)[1:], p[:1]]), "stands last"),
     ("vit_positions", padded, "The new places got zeros"),
     ("vit_distance", lambda s, g: distance(s, g, fair=False), "divide each row by its sum"),
+    ("vit_distance", softmax_again, "another softmax"),
+    ("vit_distance", lambda s, g: distance(s.roll((1, 1), (1, 2)), g), "The last patch was left"),
     ("vit_distance", lambda s, g: distance(s, g) * g**2, "a sum over those who ask"),
     ("vit_distance", lambda s, g: distance(s, g, squared=True), "squared distances"),
     ("vit_distance", lambda s, g: distance(s, g, city=True), "along rows and columns"),

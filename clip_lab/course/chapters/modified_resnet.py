@@ -1,10 +1,10 @@
-"""Chapter 4: ModifiedResNet and attention pooling. What its build exercises look for.
+"""Chapter 4: ModifiedResNet and attention pooling. What its first two exercises look for.
 
 Right values come from `clip_lab.model.resnet` or from sums written out; beside each stands what the
-likely mistakes would give on the same input. Its last exercises: `modified_resnet_exercises`.
+likely mistakes would give on the same input. Attention pooling: `modified_resnet_pooling`; the last
+exercises: `modified_resnet_exercises`.
 """
 
-import math
 from typing import Any
 
 import torch
@@ -13,20 +13,21 @@ from torch.nn import functional as F
 
 from clip_lab.course.checks import Answer, Wrong, compare, exercise
 from clip_lab.course.words import ANSWERS
-from clip_lab.model.resnet import AttentionPool2d, Bottleneck
+from clip_lab.model.resnet import Bottleneck
 
 Mistakes = list[tuple[Tensor, str]]
 
 ANSWERS["frozen, but moving"] = """
-    `requires_grad=False` keeps the optimiser away from the weights, and nothing else. A BatchNorm
+    requires_grad=False keeps the optimiser away from the weights, and nothing else. A BatchNorm
     layer also has a running mean and variance. They aren't weights: every forward pass in training
     mode overwrites a part of them with the statistics of its batch, without any gradient. So the
-    vectors drift with whatever pictures come by. Call `eval()` on the frozen part, and again after
-    every `train()` on the whole model, which switches it back.
+    vectors drift with whatever pictures come by. Call eval() on the frozen part, and again after
+    every train() on the whole model, which switches it back.
 """
 
 
 def randomly(shape: tuple[int, ...], seed: int) -> Tensor:
+    """Normal numbers, the same each time."""
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
@@ -84,6 +85,8 @@ def _blurred_mistakes(x: Tensor, weight: Tensor) -> Mistakes:
          "average."),
         (F.relu(_mean_of_four(plain)), "The ReLU came after the average. What four places found "
          "can cancel out then; cut off below 0 first."),
+        (F.avg_pool2d(seen, 3, 2, 1), "The windows are three wide and overlap. Two by two are "
+         "asked for."),
         (F.max_pool2d(seen, 2), "That is the largest of four places. A maximum jumps when the "
          "picture moves; a mean blurs."),
         (4 * _mean_of_four(seen), "That is the sum of four places. Take their mean."),
@@ -122,10 +125,13 @@ def _one_bottleneck(answer: Answer, block: Any, x: Tensor) -> None:
                 "x as it came."
             ) from None
         if "must match the size" in str(wrong):
-            raise Wrong(
-                "The two ways don't end in the same shape. This block halves the side: the main "
-                "way by block.pool (before conv3), the shortcut by block.downsample."
-            ) from None
+            what = (
+                "keeps the side: leave that to block.pool, which then does nothing"
+                if block.downsample is None
+                else "halves the side: the main way by block.pool (before conv3), the shortcut by "
+                "block.downsample"
+            )
+            raise Wrong(f"The two ways don't end in the same shape. This block {what}.") from None
         raise
     compare(result, wanted, _bottleneck_mistakes(x, block))
 
@@ -140,6 +146,7 @@ def _bottleneck_mistakes(x: Tensor, b: Any) -> Mistakes:
     two = b.bn2(b.conv2(relu(one)))
     way = end(relu(two))
     bare = b.conv3(b.pool(relu(b.conv2(relu(b.conv1(x))))))
+    folded = end(b.bn2(relu(b.conv2(b.bn1(relu(b.conv1(x)))))))
     found = [
         (way + around, "The last ReLU is missing: it comes after the sum."),
         (relu(way) + around, "The ReLU came before the sum. So the block could only ever add to "
@@ -153,152 +160,27 @@ def _bottleneck_mistakes(x: Tensor, b: Any) -> Mistakes:
          "more than one."),
         (relu(end(b.bn2(b.conv2(one))) + around), "The ReLUs after bn1 and bn2 are missing: "
          "without them all three convolutions are one linear map."),
+        (relu(way + relu(around)), "The shortcut has a ReLU of its own. It goes around as it "
+         "is; the one ReLU after the sum is enough."),
+        (relu(folded + around), "The ReLU stands before the BatchNorm. It comes after: "
+         "convolution, BatchNorm, ReLU."),
         (relu(bare + around), "The BatchNorms are missing: each convolution has its own."),
         (relu(b.conv3(b.pool(relu(two))) + around), "bn3 is missing: the last convolution has a "
          "BatchNorm too."),
         (relu(b.bn3(b.conv3(b.pool(relu(two))) + around)), "The shortcut was added before bn3. It "
          "joins after it, so that nothing rescales what came round."),
     ]  # fmt: skip
-    if b.downsample is not None:
-        early = b.bn3(b.conv3(relu(b.bn2(b.conv2(b.pool(relu(one)))))))
-        found.append((relu(early + around), "The pool came before conv2. The 3 × 3 convolution is "
-                      "to see the map at its full size; shrink after it."))  # fmt: skip
+    found += [] if b.downsample is None else _shrinking_mistakes(x, b, around, way)
     return [(value.double(), words) for value, words in found]
 
 
-# -- attention pooling ----------------------------------------------------------------------------
-
-
-def small_pool(seed: int = 5) -> AttentionPool2d:
-    """Three heads of four numbers each over 2 × 2 places, every weight and bias drawn anew."""
-    pool: Any = unruly(AttentionPool2d(side=2, width=12, heads=3, embed_dim=6), seed)
-    return pool
-
-
-def tokens_for(places: Tensor, pool: AttentionPool2d) -> Tensor:
-    """The mean of all places, then the places row by row; positions added."""
-    rows = places.flatten(2).mT
-    return torch.cat([rows.mean(1, keepdim=True), rows], dim=1) + pool.positional_embedding
-
-
-def by_head(x: Tensor, pool: AttentionPool2d) -> Tensor:
-    """(batch, tokens, width) as (batch, heads, tokens, width / heads), in float64."""
-    return x.double().unflatten(2, (pool.heads, -1)).transpose(1, 2)
-
-
-@exercise(
-    "pool_weights",
-    hints=(
-        "One token asks, all of them answer. Which one asks? It stands first.",
-        "The question comes from q_proj, the offers from k_proj. Split both into heads: unflatten "
-        "turns the last axis, 12 say, into (heads, 4). A dot product a token and head follows.",
-        "Divide the dot products by the square root of the numbers a head has, take the softmax "
-        "along the tokens, and put the heads' axis before the tokens'.",
-    ),
-)
-def _pool_weights(answer: Answer) -> str:
-    pool, tokens = small_pool(), randomly((2, 5, 12), 6)
-    means = "for each picture and head a share of each token: the mean's, then the places'"
-    result = answer.tensor(tokens, pool, shape=(2, 3, 5), means=means)
-    q, k = by_head(pool.q_proj(tokens), pool), by_head(pool.k_proj(tokens), pool)
-    compare(result, _shares(q[:, :, :1], k), _weight_mistakes(tokens, pool))
-    return "Each head's shares sum to 1, and the mean alone has asked."
-
-
-def _logits(q: Tensor, k: Tensor) -> Tensor:
-    return torch.einsum("bhqc,bhtc->bhqt", q, k)[:, :, 0]
-
-
-def _shares(q: Tensor, k: Tensor) -> Tensor:
-    return (_logits(q, k) / math.sqrt(k.shape[-1])).softmax(-1)
-
-
-def _weight_mistakes(tokens: Tensor, pool: AttentionPool2d) -> Mistakes:
-    asked, offered = pool.q_proj(tokens), pool.k_proj(tokens)
-    q, k, v = (by_head(x, pool) for x in (asked, offered, pool.v_proj(tokens)))
-    mean, logits = q[:, :, :1], _logits(q[:, :, :1], k)
-    mixed = [
-        x.double().unflatten(2, (-1, pool.heads)).permute(0, 3, 1, 2) for x in (asked, offered)
-    ]
-    per_head, width = k.shape[-1], tokens.shape[-1]
+def _shrinking_mistakes(x: Tensor, b: Any, around: Tensor, way: Tensor) -> Mistakes:
+    """Those that only a block can show in which the side is halved."""
+    pooled = b.pool(F.relu(b.bn1(b.conv1(x)))), F.relu(b.bn1(b.conv1(b.pool(x))))
+    early = [F.relu(b.bn3(b.conv3(F.relu(b.bn2(b.conv2(y))))) + around) for y in pooled]
     return [
-        (logits.softmax(-1), "The dot products were not divided by anything: the longer the "
-         "vectors, the harder the softmax. Divide by the root of the numbers a head has."),
-        ((logits / math.sqrt(width)).softmax(-1), "Divided by the root of the whole width. A head "
-         "compares only its own numbers: take the root of how many these are."),
-        ((logits / per_head).softmax(-1), "Divided by the numbers a head has; the root of that "
-         "was meant."),
-        (_shares(q[:, :, 1:2], k), "The first *place* asks here. The mean is token 0."),
-        (_shares(q[:, :, -1:], k), "The last token asks here. The mean is token 0."),
-        (_shares(q.mean(2, keepdim=True), k), "All tokens ask, on average. The mean stands in the "
-         "tokens already, as the first; it alone asks."),
-        (_shares(k[:, :, :1], q), "Question and offers are exchanged: the mean goes through "
-         "q_proj, all tokens through k_proj."),
-        (_shares(mean, v), "The offers were made by v_proj. That is for what is mixed later; "
-         "k_proj says where to look."),
-        (_shares(mixed[0][:, :, :1], mixed[1]), "The heads are dealt like cards: each has every "
-         "third number. A head owns a run of neighbours: unflatten into (heads, rest)."),
-        ((logits / math.sqrt(per_head)).softmax(1), "The softmax runs along the heads, which so "
-         "compete with each other. Each head has 100 % of its own to give to the tokens."),
-        (logits / math.sqrt(per_head), "These are the logits. They still have to become shares "
-         "that sum to 1."),
+        *((value, "The pool came before conv2. The 3 × 3 convolution is to see the map at its full "
+           "size; shrink after it.") for value in early),
+        (F.relu(way + b.pool(x)), "The shortcut is only pooled. block.downsample has a convolution "
+         "and a BatchNorm besides."),
     ]  # fmt: skip
-
-
-@exercise(
-    "attention_pool",
-    hints=(
-        "tokens_of makes the tokens, pool_weights says how much of each: what is still missing is "
-        "what each token hands over, and the way out.",
-        "Each token's value comes from v_proj, split into heads as before. A head's answer is the "
-        "sum of the values, each times its share.",
-        "Sum over the tokens (einsum does it in one line: b heads tokens, b tokens heads numbers). "
-        "Flatten heads and numbers into one row again; c_proj takes it into the shared space.",
-    ),
-)
-def _attention_pool(answer: Answer) -> str:
-    pool, places = small_pool(), randomly((2, 12, 2, 2), 7)
-    result = answer.tensor(places, pool, shape=(2, 6), means="one vector a picture, as c_proj ends")
-    compare(result, pool(places).double(), _pool_mistakes(places, pool))
-    return "Your pooling and the lab's give the same vectors."
-
-
-def _pool_mistakes(places: Tensor, pool: AttentionPool2d) -> Mistakes:
-    tokens = tokens_for(places, pool)
-    bare = tokens - pool.positional_embedding
-    last = bare.roll(-1, 1) + pool.positional_embedding
-
-    def out(tokens: Tensor, values: Tensor) -> Tensor:
-        return _leave(_weights(tokens, pool), by_head(values, pool), pool)
-
-    shares, v = _weights(tokens, pool), by_head(pool.v_proj(tokens), pool)
-    shuffled = torch.einsum("bht,bhtc->bch", shares, v).flatten(1)
-    even = torch.full_like(shares, 1 / shares.shape[-1])
-    return [
-        (out(bare, pool.v_proj(bare)), "The positions take no part: tokens_of wants "
-         "pool.positional_embedding as well."),
-        (out(tokens, pool.k_proj(tokens)), "What is mixed are the keys (k_proj): they only say "
-         "where to look. The values come from v_proj."),
-        (out(tokens, tokens), "What is mixed are the tokens themselves. They pass through v_proj "
-         "first."),
-        (_leave(even, v, pool), "All tokens weigh alike: that is average pooling. pool_weights "
-         "says what each head takes of each."),
-        (_leave(shares[..., 1:], v[:, :, 1:], pool), "The mean's own value was left out, and the "
-         "shares no longer sum to 1. It asks, and it answers as well."),
-        (_leave(shares.mean(1, keepdim=True).expand_as(shares), v, pool), "The heads' shares were "
-         "averaged. Each head mixes its own part of the values by its own shares."),
-        (pool.c_proj(shuffled.float()).double(), "The heads' numbers were interleaved before "
-         "c_proj: flatten (heads, numbers), in this order."),
-        (out(last, pool.v_proj(last)), "The mean stands last here, so the positions are shifted "
-         "by one and another token asks. It comes first."),
-    ]  # fmt: skip
-
-
-def _weights(tokens: Tensor, pool: AttentionPool2d) -> Tensor:
-    q, k = by_head(pool.q_proj(tokens), pool), by_head(pool.k_proj(tokens), pool)
-    return _shares(q[:, :, :1], k)
-
-
-def _leave(shares: Tensor, values: Tensor, pool: AttentionPool2d) -> Tensor:
-    mixed = torch.einsum("bht,bhtc->bhc", shares, values).flatten(1)
-    return pool.c_proj(mixed.float()).double()

@@ -5,14 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from clip_lab.course.chapters.modified_resnet import (
-    Mistakes,
-    by_head,
-    randomly,
-    small_pool,
-    tokens_for,
-    unruly,
-)
+from clip_lab.course.chapters.modified_resnet import Mistakes, randomly, unruly
+from clip_lab.course.chapters.modified_resnet_pooling import by_head, small_pool, tokens_for
 from clip_lab.course.checks import Answer, Wrong, compare, exercise
 from clip_lab.model.resnet import AttentionPool2d
 
@@ -36,8 +30,11 @@ def _as_average(answer: Answer) -> str:
     if not isinstance(made, nn.Module):
         raise Wrong(f"Return a pool, a module like the given one; this is a {type(made).__name__}.")
     with torch.no_grad():
-        result, wanted = made(places).double(), _averaged(places, pool)
-    compare(result, wanted, _average_mistakes(places, pool))
+        given, wanted = made(places), _averaged(places, pool)
+    if not isinstance(given, Tensor) or given.shape != wanted.shape:
+        raise Wrong("What you return isn't the pool any more: it should still turn places into one "
+                    "vector a picture, as c_proj ends.")  # fmt: skip
+    compare(given.double(), wanted, _average_mistakes(places, pool))
     return "All tokens weigh alike: average pooling is attention that asks nothing."
 
 
@@ -57,7 +54,9 @@ def _average_mistakes(places: Tensor, pool: AttentionPool2d) -> Mistakes:
          "It is the question that should vanish."),
         (("positional_embedding",), "The positions are zero, but the mean still asks."),
     ]  # fmt: skip
-    found = []
+    values = pool.v_proj(tokens_for(places, pool))
+    found = [(pool.c_proj(values[:, 1:].mean(1)).double(), "The mean of the places alone: but the "
+              "mean's own token is one of those that weigh alike.")]  # fmt: skip
     for names, words in zeroed:
         other, fresh = small_pool(8), pool.state_dict()
         other.load_state_dict({n: v * (n not in names) for n, v in fresh.items()})
@@ -104,8 +103,8 @@ def _compare_folded(weight: Tensor, bias: Tensor, conv: Any, bn: Any) -> None:
     compare(weight, spread(gain), [
         (w * gain[None, :, None, None], "The gain runs along the *input* channels (axis 1). It "
          "belongs to what comes out: axis 0."),
-        (spread(gamma / var.sqrt()), "eps is missing under the root. It is small in practice; "
-         "exact is exact."),
+        (spread(gamma / var.sqrt()), "bn.eps is missing under the root, or a fixed number stands "
+         "in its place. It is small in practice; exact is exact."),
         (spread(gamma / (var + 0.1)), "Divided by the variance. BatchNorm divides by its root."),
         (spread(gamma / (var.sqrt() + 0.1)), "eps stands outside the root; it belongs inside."),
         (spread(1 / (var + 0.1).sqrt()), "bn.weight is missing from the gain."),
@@ -117,6 +116,8 @@ def _compare_folded(weight: Tensor, bias: Tensor, conv: Any, bn: Any) -> None:
          "first."),
         (beta - mean, "The weight is right. In the bias, the running mean is scaled by the gain "
          "too: it is taken off before."),
+        (beta - gamma * mean, "The weight is right. In the bias, the running mean is scaled by all "
+         "of the gain: not by bn.weight alone."),
         (beta + gain * mean, "The weight is right. The running mean is taken *off*: its sign is "
          "turned round in the bias."),
         (-gain * mean, "The weight is right. bn.bias is missing from the bias."),
@@ -161,6 +162,7 @@ def _alone_mistakes(rows: Tensor, pool: AttentionPool2d) -> Mistakes:
     asking = torch.einsum("bhqt,bhtc->bhqc", shares, v).transpose(1, 2).flatten(2).float()
     weighted = (v * shares[:, :, :1].mT).transpose(1, 2).flatten(2).float()
     answered = pool.c_proj(asking[:, :1]).expand(-1, 4, -1)
+    alone = pool.c_proj(values)[:, 1:]
     first_places = pool.positional_embedding[:-1] + bare[:, 1:]
     found = [
         (pool.c_proj(values)[:, :-1], "The last place was left out, and the mean kept. The mean is "
@@ -177,5 +179,7 @@ def _alone_mistakes(rows: Tensor, pool: AttentionPool2d) -> Mistakes:
         (pool.c_proj(asking)[:, 1:], "Here every place asks, and gets a mixture. Asked for is what "
          "it says alone: no mixing."),
         (answered, "Every place got the answer for the whole picture."),
+        (alone / alone.norm(dim=2, keepdim=True), "The vectors have length 1. That comes later, "
+         "when they are compared with texts."),
     ]  # fmt: skip
     return [(value.double(), words) for value, words in found]

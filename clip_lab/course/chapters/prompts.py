@@ -31,6 +31,7 @@ def unit(rows: Tensor) -> Tensor:
 
 
 def random_units(*shape: int, seed: int) -> Tensor:
+    """Vectors of length 1 in random directions, the same for the same seed."""
     random = torch.Generator().manual_seed(seed)
     return unit(torch.randn(*shape, generator=random))
 
@@ -63,13 +64,21 @@ def _fill_gap(answer: Answer) -> str:
          "two characters {} and nothing else."),
         ("the {}", "{}", "the {}", "A name may hold braces too; it goes in as it is."),
     ):  # fmt: skip
-        if _tried(answer, template, name) != wanted:
+        said = _tried(answer, template, name)
+        if isinstance(said, Exception) and template != "{c} is {}":
+            raise Wrong(
+                f"For {template!r} and the name {name!r} it stops with {type(said).__name__}: "
+                f"{said}. There is a gap in that. (It may stand at the very start, and twice; the "
+                "prompt may even come out the same.)"
+            )
+        if said != wanted:
             raise Wrong(diagnosis)
-    if _tried(answer, "a photo", "bat") is not None:
-        raise Wrong(
-            "“a photo” has no gap. Every class would get the same prompt, and all shares would be "
-            "equal, without an error. Raise one."
-        )
+    for template in ("a photo", "a bat"):
+        if not isinstance(_tried(answer, template, "bat"), Exception):
+            raise Wrong(
+                f"“{template}” has no gap. Every class would get the same prompt, and all shares "
+                "would be equal, without an error. Raise one."
+            )
     return "Only the gap is filled, and a template without one is refused."
 
 
@@ -84,11 +93,11 @@ def _diagnose_plain(said: Any) -> None:
 
 
 def _tried(answer: Answer, template: str, name: str) -> Any:
-    """What the function returns; None where it raises."""
+    """What the function returns, or the error that it raises."""
     try:
         return answer.function(template, name)
-    except Exception:
-        return None
+    except Exception as error:
+        return error
 
 
 # -- many templates, one vector -------------------------------------------------------------------
@@ -184,6 +193,14 @@ def _average_shares(answer: Answer) -> str:
          "a sum for each class: a template that likes everything gets most votes. One softmax for "
          "each template."),
         (logits.mean(2), "These are mean logits. Shares were asked for."),
+        ((logits / scale**2).softmax(1).mean(2), "Divided by the scale. It is 1/τ already: "
+         "multiply."),
+        (logits.softmax(0).mean(2), "Here pictures compete with each other: the softmax runs over "
+         "them. Classes should compete, for one picture."),
+        (logits.softmax(1).amax(2), "This is each class's best share of any template. A row sums "
+         "to more than 1. Take the mean."),
+        (torch.nn.functional.one_hot(logits.argmax(1), 3).double().mean(1), "Each template has one "
+         "vote here, for its first class. Let it share its vote: average the shares."),
     ]  # fmt: skip
     compare(result, right, mistakes)
     return "Every template votes with its own shares. A row still sums to 1."

@@ -22,7 +22,10 @@ def small_test(templates: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
 
 def right_with(texts: Tensor, pictures: Tensor, targets: Tensor, places: Sequence[int]) -> float:
     """Accuracy of the ensemble of some templates."""
-    rows = unit(texts.double()[:, list(places)].mean(1))
+    return _accuracy(unit(texts.double()[:, list(places)].mean(1)), pictures, targets)
+
+
+def _accuracy(rows: Tensor, pictures: Tensor, targets: Tensor) -> float:
     return ((pictures.double() @ rows.T).argmax(1) == targets).double().mean().item()
 
 
@@ -44,6 +47,9 @@ def _without_each(answer: Answer) -> str:
     left_out = [[u for u in every if u != t] for t in every]
     right = _each(texts, pictures, targets, left_out)
     whole = torch.tensor(right_with(texts, pictures, targets, every)).double()
+    mean = texts.double().mean(1)
+    too_much = [unit(mean - texts[:, t].double()) for t in every]
+    as_they_are = [texts.double()[:, kept].mean(1) for kept in left_out]
     mistakes: Mistakes = [
         (_each(texts, pictures, targets, [[t] for t in every]), "This is each template alone. Left "
          "out is the other way round: all but this one."),
@@ -51,11 +57,19 @@ def _without_each(answer: Answer) -> str:
         (whole - right, "These are the losses. The accuracies themselves were asked for."),
         (right - whole, "These are the changes. The accuracies themselves were asked for."),
         (100 * right, "These are per cent; shares between 0 and 1 were asked for."),
+        (_by_rows(pictures, targets, too_much), "A whole vector was taken from the *mean*, in "
+         "which it has a quarter's share. Take it from the sum, or average the others."),
+        (_by_rows(pictures, targets, as_they_are), "The means aren't of length 1: a class whose "
+         "prompts disagree gets lower cosines from every picture. Scale each row."),
         (_each(texts, pictures, targets, [range(t) or [0] for t in every]), "Only the templates "
          "before each one take part. Those after it belong to the rest, too."),
     ]  # fmt: skip
     compare(result, right, mistakes)
     return "The whole less one, for each: what it loses is what that one brought."
+
+
+def _by_rows(pictures: Tensor, targets: Tensor, classifiers: list[Tensor]) -> Tensor:
+    return torch.tensor([_accuracy(rows, pictures, targets) for rows in classifiers]).double()
 
 
 def _each(texts: Tensor, pictures: Tensor, targets: Tensor, kept: list) -> Tensor:
@@ -75,7 +89,11 @@ def _each(texts: Tensor, pictures: Tensor, targets: Tensor, kept: list) -> Tenso
 def _next_template(answer: Answer) -> str:
     texts, pictures, targets = small_test(6, seed=3)
     chosen = [0, 3]
-    place = one_number(answer, texts, pictures, targets, list(chosen))
+    given = list(chosen)
+    place = one_number(answer, texts, pictures, targets, given)
+    if given != chosen:
+        raise Wrong("`chosen` is another list afterwards. Leave it as it is: whoever called will "
+                    "add the template.")  # fmt: skip
     score = {t: right_with(texts, pictures, targets, [*chosen, t]) for t in range(6)}
     alone = {t: right_with(texts, pictures, targets, [t]) for t in range(6)}
     fresh = [t for t in range(6) if t not in chosen]
@@ -88,7 +106,10 @@ def _next_template(answer: Answer) -> str:
     if 0 < float(place) < 1:
         raise Wrong("This is an accuracy. Return the place of the template that reaches it.")
     if int(place) in chosen:
-        raise Wrong(f"Template {int(place)} is in the ensemble already. Try only the others.")
+        raise Wrong(
+            f"Template {int(place)} is in the ensemble already. Try only the others, and return "
+            "the template's own number, not its place among those tried."
+        )
     if int(place) != right:
         told = f"Template {int(place)} takes the ensemble to {score.get(int(place), 0):.0%}; "
         told += "another does better."
@@ -120,6 +141,8 @@ def _mean_length(answer: Answer) -> str:
         (cosines.sum().sqrt(), "This is the length of the sum. The mean is shorter by the number "
          "of prompts."),
         (cosines.sqrt().mean(), "The root comes last, after the mean."),
+        (cosines.norm() / 5, "The cosines were squared: a root of a sum of squares. Sum them as "
+         "they are."),
         (cosines.sum().sqrt() / 25, "Divided once too often: the root of 1/T² is 1/T."),
         (torch.tensor(1.0).double(), "A mean of unit vectors is shorter than 1, unless they are "
          "all equal."),

@@ -22,8 +22,8 @@ ANSWERS["patches in disorder"] = """
     sum over all of them, and everything else is done to each alone. What it knows of places it
     reads from the position vectors, and those are learnt. With one fixed order for all pictures,
     token 5 still always comes from the same spot, so its vector learns that spot, and which other
-    tokens are near. A ResNet's convolutions take neighbouring pixels for granted before any
-    training; disorder takes that from them, and nothing that they can learn gives it back.
+    tokens are near. A ResNet's convolutions take it for granted that neighbours belong together,
+    the same at every place; filters that are alike everywhere can't put each patch back.
 """
 
 
@@ -73,6 +73,11 @@ def _patches(answer: Answer) -> str:
         (ordered(4, 2, 1, 3, 5), "The patches come column by column. CLIP reads them like a page: "
          "along the top row first."),
         (ordered(4, 2, 1, 5, 3), "Rows and columns are exchanged, of the patches and inside them."),
+        (pictures.double().reshape(2, 3, 2, 3, p, p).permute(0, 2, 3, 1, 4, 5).reshape(2, 6, 48),
+         "A row of pixels is patches times pixels inside, in that order: split the height into its "
+         "own two axes and the width into its own two, not both at once."),
+        (F.unfold(pictures.double(), p, stride=p).reshape(2, 6, 48), "F.unfold's columns were only "
+         "re-read as rows. Turn its last two axes round (transpose)."),
         (ordered(3, 5, 1, 2, 4), "Each “patch” takes every fourth pixel: which patch, and where "
          "inside it, are exchanged. The outer axis of the split counts the patches."),
     ])  # fmt: skip
@@ -103,7 +108,7 @@ def _attention(answer: Answer) -> str:
 
 def _attend(
     q: Tensor, k: Tensor, v: Tensor, heads: int = 3, root: float = 4**0.5, axis: int = 3,
-    strided: bool = False, joined: str = "bthc",
+    strided: bool = False, joined: str = "bthc", hidden: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
     """Attention written out, with a place for each mistake. `axis` is the one that sums to 1."""
 
@@ -114,6 +119,7 @@ def _attend(
         return torch.stack(x.split(width, dim=2), dim=1)
 
     scores = torch.einsum("bhqc,bhkc->bhqk", split(q), split(k)) / root
+    scores = scores if hidden is None else scores.masked_fill(hidden, -torch.inf)
     mixed = torch.einsum("bhqk,bhkc->bhqc", scores.softmax(dim=axis), split(v))
     return torch.einsum(f"bhtc->{joined}", mixed).reshape(q.shape)
 
@@ -123,14 +129,20 @@ def _attention_mistakes(*given: Tensor) -> Mistakes:
     queries, keys, values = (x.reshape(2, 3, 5, 4) for x in (q, k, v))
     unmoved = F.scaled_dot_product_attention(queries, keys, values)
     plain = torch.einsum("bqc,bkc->bqk", q, k) / 12**0.5
+    a, b, c = (x.unflatten(2, (3, 4)) for x in (q, k, v))  # tokens before heads
+    later = torch.ones(5, 5).triu(1).bool()
     return [
+        (F.scaled_dot_product_attention(a, b, c).flatten(2), "The heads of one token attended to "
+         "each other. Move the heads' axis before the tokens', so that tokens meet."),
+        (_attend(q, k, v, hidden=later), "Each token sees only itself and those before it: a "
+         "causal mask. Pictures have no before; here every token sees all."),
+        *((_attend(q, k, v, root=n**0.5), f"You divided by the root of the number of {of}, not "
+           "of a head's width.") for n, of in ((5, "tokens"), (3, "heads"))),
         (_attend(q, k, v, root=1), "The scores are not scaled: divide by the root of a head's "
          "width, or a softmax over long vectors sees one token only."),
         (_attend(q, k, v, root=12**0.5), "You divided by the root of the whole width. The dot "
          "products run over one head's width."),
         (_attend(q, k, v, root=4), "You divided by a head's width; its root is asked for."),
-        (_attend(q, k, v, root=3**0.5), "You divided by the root of the number of heads, not of "
-         "a head's width."),
         (_attend(q, k, v, axis=2), "Your softmax runs over those who ask. Each asker shares 100 % "
          "among the tokens that answer: the last axis."),
         (_attend(q, k, v, axis=1), "Your softmax runs over the heads. Heads don't compete; tokens "
@@ -142,16 +154,14 @@ def _attention_mistakes(*given: Tensor) -> Mistakes:
         (_attend(k, q, v), "Queries and keys are exchanged: row i must be what token i asks."),
         (_attend(q, k, k), "The keys are mixed. Keys are compared, values are mixed."),
         (_attend(q, k, q), "The queries are mixed. Queries are compared, values are mixed."),
-        (_attend(q, k, v, strided=True), "Head 0 got every third number of each vector. A head is "
-         "a run of neighbouring numbers: unflatten to (heads, width of a head)."),
-        (_attend(q, k, v, strided=True, joined="btch"), "Head 0 got every third number of each "
-         "vector. A head is a run of neighbouring numbers: unflatten to (heads, width of a head)."),
+        *((_attend(q, k, v, strided=True, joined=axes), "Head 0 got every third number of each "
+           "vector. A head is a run of neighbouring numbers: unflatten to (heads, width of a "
+           "head).") for axes in ("bthc", "btch")),
         (_attend(q, k, v, joined="bhtc"), "The heads are mixed rightly and put together wrongly: "
          "melting them while they stand before the tokens scatters each token's numbers."),
-        (unmoved.reshape(2, 5, 12), "The width was split by re-reading the numbers: parts of "
-         "different tokens became one head. Split the last axis, then move the heads forward."),
-        (unmoved.permute(0, 2, 1, 3).reshape(2, 5, 12), "The width was split by re-reading the "
-         "numbers: parts of different tokens became one head. Split the last axis first."),
+        *((x.reshape(2, 5, 12), "The width was split by re-reading the numbers: parts of different "
+           "tokens became one head. Split the last axis, then move the heads forward.")
+          for x in (unmoved, unmoved.transpose(1, 2))),
     ]  # fmt: skip
 
 
@@ -190,6 +200,11 @@ def _block(answer: Answer) -> str:
          "reads what the first made."),
         (x + network(two(half)), "The second half adds to the x that came in: attention's answer "
          "is lost from the straight way."),
+        (x + one(attention(x)) + two(network(x + one(attention(x)))), "The norms stand behind the "
+         "parts. In a pre-norm block each part reads a normalised copy; its answer is added as "
+         "it is."),
+        (half + network(two(attention(one(x)))), "The network reads attention's answer alone. It "
+         "reads the whole: what came in, and the answer added."),
         (half + network(one(half)), "The first norm is used twice: each half has its own."),
         (half + network(half), "The network reads a copy that isn't normalised."),
         (x + attention(x) + network(x + attention(x)), "No norm is used."),
@@ -252,10 +267,13 @@ def small_tower() -> VisionTransformer:
 def _read(
     patches: Tensor, tower: VisionTransformer, places: Tensor | None = None, last: bool = False,
     skip: tuple[str, ...] = (), pick: Callable[[Tensor], Tensor] = lambda x: x[:, 0],
+    swap: bool = False,
 ) -> Tensor:  # fmt: skip
     """The lab's way from patches to a vector, with a place for each mistake."""
 
     def step(name: str, x: Tensor) -> Tensor:
+        if swap and name != "transformer":
+            name = {"ln_pre": "ln_post", "ln_post": "ln_pre"}[name]
         return x if name in skip else getattr(tower, name)(x)
 
     token = tower.class_embedding.repeat(len(patches), 1, 1)
@@ -270,7 +288,12 @@ def _vector_mistakes(patches: Tensor, tower: VisionTransformer) -> Mistakes:
     places = tower.positional_embedding
     none, blank = torch.zeros_like(places), places.clone()
     blank[0] = 0
+    alone = tower.transformer(tower.ln_pre(patches + places[1:]))
+    ends = [(tower.ln_post(x) @ tower.proj).double() for x in (alone[:, 0], alone.mean(dim=1))]
     return [
+        *((end, "There is no class token: tower.class_embedding goes in front of the patches, and "
+           "the vector is read from there.") for end in ends),
+        (_read(patches, tower, swap=True), "ln_pre and ln_post are exchanged."),
         (_read(patches, tower, skip=("ln_pre",)), "ln_pre is missing: CLIP normalises the sum of "
          "tokens and positions before the first block."),
         (_read(patches, tower, skip=("ln_post",)), "ln_post is missing: the class token's last "

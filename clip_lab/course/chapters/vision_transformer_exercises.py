@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from clip_lab.course.chapters.vision_transformer import Mistakes, random
-from clip_lab.course.checks import Answer, Wrong, compare, exercise
+from clip_lab.course.checks import Answer, Wrong, agrees, compare, exercise
 from clip_lab.pretrained.build import resize_positions
 
 
@@ -30,31 +30,43 @@ def _cost(answer: Answer) -> str:
             value = value.item()
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise Wrong(f"One number is asked for; this is a {type(value).__name__}.")
-        maps, pairs = n * d**2, n**2 * d
-        mistakes = [
-            (24 * maps + 4 * pairs, "These are operations, multiplications and additions counted "
-             "apart. One multiply-add is both."),
-            (12 * maps, "The products between tokens are missing: queries with keys, and shares "
-             "with values."),
-            (12 * maps + pairs, "Of the products between tokens, one of the two is missing: "
-             "queries with keys, and shares with values."),
-            (2 * pairs, "These are the products between tokens only. Each token also goes through "
-             "six matrices."),
-            (11 * maps + 2 * pairs, "One of the four matrices of attention is missing: queries, "
-             "keys, values, output."),
-            (4 * maps + 2 * pairs, "The MLP is missing."),
-            (8 * maps + 2 * pairs, "A third of the matrices is missing: attention has four of d by "
-             "d, and the MLP two of d by 4d."),
-            (8 * maps, "This is the MLP only."),
-            (6 * maps + 2 * pairs, "Each of the MLP's matrices is d by 4d, not d by d."),
-            (12 * d**2 + 2 * pairs, "Every token goes through the matrices: multiply by n."),
-            (12 * maps + 2 * pairs * d // 64, "All heads together make d multiply-adds a pair: a "
-             "head has only its own width."),
-        ]  # fmt: skip
-        values = [(torch.tensor(float(number)).double(), text) for number, text in mistakes]
-        right = torch.tensor(float(12 * maps + 2 * pairs)).double()
-        compare(torch.tensor(float(value)).double(), right, values)
+        right, mistakes = _costs(n, d)
+        if value == right:
+            continue
+        plain = f"For {n} tokens of width {d}: {value:,} where {right:,} is right."
+        raise Wrong(next((text for mistaken, text in mistakes if value == mistaken), plain))
     return "12 n d² for the matrices, 2 n² d between tokens: even at n = 6 d, and far below before."
+
+
+def _costs(n: int, d: int) -> tuple[int, list[tuple[int, str]]]:
+    """What is right, and what each mistake gives."""
+    maps, pairs = n * d**2, n**2 * d
+    return 12 * maps + 2 * pairs, [
+        (24 * maps + 4 * pairs, "These are operations, multiplications and additions counted "
+         "apart. One multiply-add is both."),
+        (12 * maps, "The products between tokens are missing: queries with keys, and shares "
+         "with values."),
+        (12 * maps + pairs, "Of the products between tokens, one of the two is missing: "
+         "queries with keys, and shares with values."),
+        (12 * maps + 2 * n**2, "Each pair of tokens costs more than one multiply-add: a dot "
+         "product runs over the whole width, all heads together."),
+        (2 * pairs, "These are the products between tokens only. Each token also goes through "
+         "six matrices."),
+        (11 * maps + 2 * pairs, "One of the four matrices of attention is missing: queries, "
+         "keys, values, output."),
+        (4 * maps + 2 * pairs, "The MLP is missing."),
+        (8 * maps + 2 * pairs, "A third of the matrices is missing: attention has four of d by "
+         "d, and the MLP two of d by 4d."),
+        (8 * maps, "This is the MLP only."),
+        (6 * maps + 2 * pairs, "Each of the MLP's matrices is d by 4d, not d by d."),
+        (20 * maps + 2 * pairs, "The MLP's matrices are d by 4d and 4d by d: only one side is "
+         "wider."),
+        (12 * d**2 + 2 * pairs, "Every token goes through the matrices: multiply by n."),
+        (12 * d**2, "This is one token's way through the matrices. There are n of them, and the "
+         "products between them."),
+        (12 * maps + 2 * pairs * d // 64, "All heads together make d multiply-adds a pair: a "
+         "head has only its own width."),
+    ]  # fmt: skip
 
 
 @exercise(
@@ -73,7 +85,11 @@ def _positions(answer: Answer) -> str:
         raise Wrong("The class token's position is gone: it belongs in front, as it was.")
     result = answer.tensor(positions, 5, shape=(26, 4), means="the class token's, then 5 x 5")
     p = positions.double()
-    compare(result, resize_positions(p, 3, 5, 1), _position_mistakes(p))
+    right = resize_positions(p, 3, 5, 1)
+    if agrees(result[1:], right[1:]) and not agrees(result[0], right[0]):
+        raise Wrong("The grid is right, but the first row isn't the class token's: that stays as "
+                    "it was.")  # fmt: skip
+    compare(result, right, _position_mistakes(p))
     smaller = answer.tensor(positions, 2, shape=(5, 4), means="the class token's, then 2 x 2")
     compare(smaller, resize_positions(p, 3, 2, 1), [
         (_resized(p, 2, antialias=False), "For a smaller grid too: antialias=True, so that no old "
@@ -106,8 +122,8 @@ def _position_mistakes(p: Tensor) -> Mistakes:
          "grid, and the class token has no place in it."),
         (torch.cat([p[:1], rest]), "The patches were stretched as one line, so that the end of a "
          "row runs into the start of the next. They lie on a grid."),
-        (_resized(p, 5, "bilinear"), "That is bilinear, which OpenAI used for its 336-pixel model. "
-         "Here bicubic is asked for, as checkpoints are read by open_clip and the lab."),
+        (_resized(p, 5, "bilinear"), "That is bilinear. Bicubic is asked for, as open_clip and the "
+         "lab read checkpoints."),
         (_resized(p, 5, antialias=False), "Nearly: plain bicubic bends its curve a little "
          "differently. Add antialias=True, as open_clip and the lab do."),
         (_resized(p, 5, antialias=False, corners=True), "align_corners=True moves the outer "
@@ -120,6 +136,8 @@ def _position_mistakes(p: Tensor) -> Mistakes:
          "numbers, which scatters each vector over several. Move the channels' axis forward."),
         (torch.cat([p[:1], scattered[0].reshape(25, 4)]), "The grid was made by re-reading the "
          "numbers, which scatters each vector over several. Move the channels' axis forward."),
+        (torch.cat([p[:1], right[1:].T.reshape(25, 4)]), "The grid is resized rightly, and then "
+         "re-read: move the channels' axis to the end again before you flatten."),
         (torch.cat([p[:1], turned]), "Rows and columns of the grid are exchanged."),
         (torch.cat([right[1:], p[:1]]), "The class token's position stands last; it comes first."),
         (torch.cat([p, torch.zeros(16, 4).double()]), "The new places got zeros, and the old ones "
@@ -148,7 +166,14 @@ def _distance(answer: Answer) -> str:
     fair = kept / kept.sum(2, keepdim=True)
     by_column = kept / kept.sum(1, keepdim=True)
     far = torch.einsum("hqk,qk->h", fair, apart) / 9
+    others = kept * (1 - torch.eye(9))
+    front = shares.double()[:, :9, :9]
     compare(result, far, [
+        (_mean_distance(others, apart), "A patch's share for itself counts too, at distance 0."),
+        (_mean_distance(front, apart), "The last patch was left out, and the class token kept: it "
+         "is token 0."),
+        (torch.einsum("hqk,qk->h", kept.softmax(2), apart) / 9, "The shares are shares already: "
+         "another softmax makes them nearly alike. Divide by their sum."),
         (torch.einsum("hqk,qk->h", kept, apart) / 9, "Without the class token's column the shares "
          "no longer sum to 1: divide each row by its sum."),
         (far * 9, "This is a sum over those who ask; take their mean."),
@@ -165,3 +190,8 @@ def _distance(answer: Answer) -> str:
          "who answer, sum; only over those who ask, take the mean."),
     ])  # fmt: skip
     return "Near for a head that looks around itself, far for one that looks everywhere."
+
+
+def _mean_distance(shares: Tensor, apart: Tensor) -> Tensor:
+    """Each row's shares made to sum to 1, then the mean over those who ask."""
+    return torch.einsum("hqk,qk->h", shares / shares.sum(2, keepdim=True), apart) / len(apart)

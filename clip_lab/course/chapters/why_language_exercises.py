@@ -35,8 +35,8 @@ def _best_possible(answer: Answer) -> str:
         raise Wrong("One share was asked for, of all pictures together.") from None
     mistakes = [
         (3 / 12, "This is the share that can't be right. The share that can was asked for."),
-        (4 / 6, "This is a share of classes. Classes have different numbers of pictures; count "
-         "pictures."),
+        (4 / 6, "This is a share of classes, or one in which namesakes win by turns. Count "
+         "pictures; the first of two namesakes wins always."),
         (75.0, "These are per cent; a share between 0 and 1 was asked for."),
         (9.0, "This is a count; divide by the number of pictures."),
         (4 / 12, "Only classes whose name is unique were counted. The first of two namesakes is "

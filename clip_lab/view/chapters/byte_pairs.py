@@ -1,6 +1,6 @@
 """Chapter 2: what a name costs by language and by number of merges, and what broken tokens cost."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,11 +14,11 @@ from clip_lab.view.figures import (
     VERMILION,
     in_style,
 )
+from clip_lab.view.notebook_figures import MARK, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-PREDICTED = "#7a6ad8"  # the colour of the learner's prediction, as in its note
 MARKERS = "os^Dv*"
 LANGUAGES = {
     "bn": "Bengali", "da": "Danish", "de": "German", "en": "English", "en-gb": "English (UK)",
@@ -28,12 +28,6 @@ LANGUAGES = {
     "pl": "Polish", "pt": "Portuguese", "ru": "Russian", "sv": "Swedish", "th": "Thai",
     "uk": "Ukrainian", "vi": "Vietnamese", "zh": "Chinese", "zh-hant": "Chinese (traditional)",
 }  # fmt: skip
-
-
-def new_figure(width: float, height: float) -> "Figure":
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout="constrained")
 
 
 @in_style
@@ -55,7 +49,7 @@ def tokens_by_language(
               label="the lab's 7,678, learned in all 28")  # fmt: skip
     axis.axvline(clip["en"], color=GREY, linestyle=":", linewidth=1.2)
     if predicted is not None:
-        axis.axvline(predicted, color=PREDICTED, linestyle="--", linewidth=2, label="predicted")
+        axis.axvline(predicted, color=MARK, linestyle="--", linewidth=2, label="predicted")
     axis.set_yticks(places, [LANGUAGES.get(code, code) for code in codes], fontsize=9)
     axis.set(xlabel="tokens, mean of the same emoji's names", xlim=(0, None))
     axis.set_ylim(-0.7, len(codes) - 0.3)
@@ -97,20 +91,31 @@ def tokens_by_merges(numbers: Sequence[int], tokens: Mapping[str, Sequence[float
 
 
 @in_style
-def captions_found(shares: Mapping[str, float], chance: float) -> "Figure":
-    """How often a picture finds its own caption first, a bar a way of making the tokens."""
-    names = list(shares)[::-1]
+def captions_found(
+    shares: Mapping[str, float], n: int, interval: Callable[[float, int], tuple[float, float]]
+) -> "Figure":
+    """How often one of n pictures finds its own caption first, a bar a way of making the tokens.
+
+    `interval` gives the ends of a share of n, as `evaluation.accuracy.wilson` does.
+    """
+    names, chance = list(shares)[::-1], 1 / n
     values = 100 * np.array([shares[name] for name in names])
     figure = new_figure(7.6, 0.45 * len(names) + 0.9)
     axis = figure.subplots()
     colours = [BLUE if name == next(iter(shares)) else VERMILION for name in names]
     axis.barh(names, values, color=colours, height=0.62)
     for place, value in enumerate(values):
-        axis.text(value + 1, place, f"{value:.1f} %", va="center", color=INK, fontsize=9)
+        low, high = (100 * end for end in interval(value / 100, n))
+        axis.errorbar(value, place, xerr=[[value - low], [high - value]], color=INK, capsize=3)
+        axis.text(high + 1, place, f"{value:.1f} %", va="center", color=INK, fontsize=9)
     axis.axvline(100 * chance, color=GREY, linestyle="--", linewidth=1.2)
     axis.text(100 * chance + 0.5, len(names) - 0.48, f"chance {chance:.1%}", color=INK, fontsize=8)
-    axis.set(xlabel="pictures whose own caption comes first (%)", xlim=(0, 100))
+    axis.set(xlabel=f"own caption comes first (% of {n}), 95 % intervals", xlim=(0, 108))
+    axis.set_xticks(range(0, 101, 20))
     axis.set_ylim(-0.5, len(names) - 0.1)
     parts = [f"{name} {share:.1%}" for name, share in shares.items()]
-    figure.set_label(f"Bars. Own caption first: {'; '.join(parts)}. Chance is {chance:.1%}.")
+    figure.set_label(
+        f"Bars with 95 % intervals. Own caption first, of {n} pictures: {'; '.join(parts)}. "
+        f"Chance is {chance:.1%}."
+    )
     return figure

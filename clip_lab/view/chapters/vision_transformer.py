@@ -1,10 +1,11 @@
 """Chapter 3's figures: a picture as a sequence, its cost, learned places, broken towers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
+from numpy.typing import ArrayLike
 
 from clip_lab.view.figures import (
     BLUE,
@@ -129,7 +130,7 @@ def places(
     axes[2].axhline(0, color=GREY, linewidth=0.8)
     axes[2].set(xlabel="distance (patches)", ylabel="mean cosine", ylim=(None, 1))
     axes[2].legend(fontsize=9)
-    axes[2].set_title("all pairs", loc="left")
+    axes[2].set_title("all pairs of patches", loc="left")
     figure.set_label(
         f"Two heat maps of the cosine of token {token}'s position vector with all others, and two "
         f"curves of the mean cosine by distance on the grid: {'; '.join(words)}."
@@ -165,51 +166,57 @@ def _heat(axis: "Axes", values: np.ndarray, token: int, title: str) -> "AxesImag
 
 @in_style
 def accuracy_bars(
-    measured: Mapping[str, tuple[float, float, float]], chances: tuple[float, float]
+    measured: Mapping[str, tuple[float, float, float]],
+    guessed: Sequence[float],
+    *,
+    n: int,
+    interval: Callable[[float, int], tuple[float, float]],
 ) -> "Figure":
-    """For each tower: shares of colours and of places found, and its vectors' cosine with the
-    sound tower's. `chances`: of a colour and of a place, by guessing."""
+    """For each tower: shares of colours and of places found among n pictures, with 95 % intervals,
+    and its vectors' cosine with the first tower's.
+
+    `guessed`: the shares of who always says the commonest colour or place. `interval` gives the
+    ends of a share of n, as `evaluation.accuracy.wilson` does.
+    """
     names = list(measured)
     rows = np.arange(len(names))[::-1]
     figure = empty_figure((7.6, 0.42 * len(names) + 1.1))
     axes = figure.subplots(1, 3, sharey=True)
-    colours, spots, cosines = zip(*measured.values(), strict=True)
-    _bars(axes[0], rows, colours, "colour found (%)", BLUE, "", chances[0])
-    _bars(axes[1], rows, spots, "place found (%)", VERMILION, "///", chances[1])
-    _bars(axes[2], rows, cosines, "cosine with sound", GREY, "...")
+    *shares, cosines = zip(*measured.values(), strict=True)
+    _bars(axes[2], rows, cosines, "cosine with the first", GREY, "...")
+    looks = (("colour found (%)", BLUE, ""), ("place found (%)", VERMILION, "///"))
+    for axis, found, look, guess in zip(axes, shares, looks, guessed, strict=False):
+        _bars(axis, rows, 100 * np.array(found), *look)
+        ends = 100 * np.array([interval(share, n) for share in found])
+        reach = np.abs(ends.T - 100 * np.array(found))
+        axis.errorbar(100 * np.array(found), rows, xerr=reach, fmt="none", ecolor=INK, capsize=3)
+        axis.axvline(100 * guess, color=INK, linestyle="--", linewidth=1)
     axes[0].set_yticks(rows, names)
-    axes[0].set_xlabel("dashed: guessing")
+    axes[0].set_xlabel("dashed: always the commonest", fontsize=9)
+    axes[1].set_xlabel(f"n = {n:,}, 95 % intervals", fontsize=9)
     words = "; ".join(
         f"{name}: colour {colour:.0%}, place {place:.0%}, cosine {cosine:.3f}"
         for name, (colour, place, cosine) in measured.items()
     )
     figure.set_label(
-        f"Bars for {len(names)} towers. {words}. Guessing finds {chances[0]:.0%} of the colours "
-        f"and {chances[1]:.0%} of the places."
+        f"Bars for {len(names)} towers, n = {n:,}. {words}. Always saying the commonest finds "
+        f"{guessed[0]:.0%} of the colours and {guessed[1]:.0%} of the places."
     )
     return figure
 
 
 def _bars(
-    axis: "Axes",
-    rows: np.ndarray,
-    values: Sequence[float],
-    title: str,
-    colour: str,
-    hatch: str,
-    chance: float | None = None,
+    axis: "Axes", rows: np.ndarray, values: ArrayLike, title: str, colour: str, hatch: str
 ) -> None:
-    """Shares in percent with a line at chance; without a chance, numbers as they are."""
-    times, form = (1, "{:.3f}") if chance is None else (100, "{:.0f}")
-    lengths = times * np.array(values)
+    """Bars with their numbers: per cent where they reach past 1, else as they are."""
+    lengths = np.asarray(values, dtype=float)
+    full, form = (100, "{:.0f}") if lengths.max() > 1.001 else (1, "{:.3f}")
     axis.barh(rows, lengths, color=colour, hatch=hatch, edgecolor="white", height=0.7)
     for row, length in zip(rows, lengths, strict=True):
-        axis.text(
-            max(length, 0) + 0.03 * times, row, form.format(length), va="center", fontsize=8.5
-        )
-    if chance is not None:
-        axis.axvline(100 * chance, color=INK, linestyle="--", linewidth=1)
+        place = (max(length, 0) + 0.07 * full, row)
+        axis.text(*place, form.format(length), va="center", fontsize=8.5)
     axis.set_title(title, loc="left", fontsize=10)
-    axis.set_xlim(min(0, lengths.min() * 1.2), times * 1.28)
+    axis.set_xlim(min(0, lengths.min() * 1.2), full * 1.3)
+    axis.set_xticks([0, full / 2, full])
     axis.spines["left"].set_visible(False)
     axis.tick_params(axis="y", length=0)

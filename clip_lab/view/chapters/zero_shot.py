@@ -99,7 +99,7 @@ def _two_means(axis: "Axes", overall: float, mean: float) -> None:
     axis.axvline(100 * overall, color=INK, linewidth=1.4, label=f"of all pictures, {overall:.1%}")
     axis.axvline(100 * mean, color=ORANGE, linewidth=2, linestyle="--",
                  label=f"mean of the classes, {mean:.1%}")  # fmt: skip
-    axis.legend(fontsize=9, loc="lower left", bbox_to_anchor=(0, 1), ncols=3)
+    axis.legend(fontsize=9, loc="lower left", bbox_to_anchor=(0, 1), ncols=3, columnspacing=1.2)
 
 
 @in_style
