@@ -121,7 +121,7 @@ EXPERIMENT = Experiment(
     published="no figure in the notes",
     plain=(
         "Pictures of two objects, each with its true caption and one whose colours are exchanged: "
-        "the same words, so that who only notes which words fit can't choose. (A little leaks: some "
+        "the same words, so that who only notes which words fit can't choose. (A little leaks: "
         "combinations are kept from training, so some colours of a shape are rarer in captions. "
         "Chapter 13 measures how much.) For comparison, a caption with a colour that isn't in the "
         "picture at all. One model is trained on ordinary batches, one on batches in which every "
