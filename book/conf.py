@@ -12,6 +12,8 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE / "_ext"), str(HERE.parent)]
 
+from myst_nb.sphinx_ import NbMetadataCollector  # noqa: E402
+
 import clip_lab  # noqa: E402
 from clip_lab.course.build import book_notebook, chapter_table, write_all  # noqa: E402
 from clip_lab.experiments.report import draw_all, results  # noqa: E402
@@ -60,8 +62,14 @@ html_theme_options = {
 }
 
 
+def without_widget_state(app, doctree):
+    """Widgets stand in the page as HTML. What a live front end would make them from stays out."""
+    NbMetadataCollector.get_js_files(app.env, app.env.docname).pop("ipywidgets_state", None)
+
+
 def setup(app):
     """Chapters are always run anew: their text may be old while the code that they run is new."""
+    app.connect("doctree-read", without_widget_state)
     app.connect(
         "env-get-outdated",
         lambda app, env, *changes: [

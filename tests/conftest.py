@@ -61,7 +61,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Side by side, a file's tests stay together, and those that run a chapter with its own."""
+    """Side by side, a file's tests stay together, and those that run a chapter with its own.
+
+    What waits for the book comes last.
+    """
+    items.sort(key=lambda item: item.path.name.startswith("test_book"))
     for item in items:
         given = item.callspec.params if hasattr(item, "callspec") else {}
         chapter = given.get("chapter", getattr(item.module, "CHAPTER", None))

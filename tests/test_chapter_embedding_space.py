@@ -221,7 +221,7 @@ def test_it_holds_what_it_was_given():
     sent = np.frombuffer(base64.b64decode(made.vectors), "<i2").reshape(2 * N, D) / 32767
     assert np.allclose(sent, np.concatenate(vectors()), atol=2e-5)
     assert (made.view, made.share, made.chosen, made.names) == ("gap axes", 0, 3, NAMES)
-    assert made.sheet.startswith("data:image/jpeg;base64,")
+    assert made.sheet.startswith("data:image/webp;base64,")
     assert np.allclose(made.views[0]["axes"], views()["gap axes"].axes, atol=1e-6)
     floats = MapWidget(*vectors(), NAMES, [p / 255 for p in pictures()], views())
     assert floats.sheet == made.sheet

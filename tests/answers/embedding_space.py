@@ -121,6 +121,17 @@ def reversed_pair(function):
     return lambda *inputs: tuple(function(*inputs))[::-1]
 
 
+def by_svd(rows, k):
+    _, s, vt = torch.linalg.svd(rows, full_matrices=False)
+    return rows @ vt[:k].T, (s**2 / (s**2).sum())[:k]
+
+
+def place_by_place(points, vectors, k):
+    seen = torch.cdist(points, points).topk(k + 1, largest=False).indices[:, 1:]
+    true = (vectors @ vectors.T).topk(k + 1).indices[:, 1:]
+    return (seen == true).float().mean().item()
+
+
 WRONG = [
     ("nearest_k", reversed_pair(by_sort), "exchanged"),
     ("nearest_k", lambda q, v, k: (q @ v.T).topk(k).indices, "two tensors"),
@@ -133,7 +144,10 @@ WRONG = [
     ("nearest_k", lambda q, v, k: [x.flip(1) for x in by_sort(q, v, k)], "best comes last"),
     ("nearest_k", lambda q, v, k: ((q @ v.T)[:, :k], by_sort(q, v, k)[1]), "first four"),
     ("nearest_k", lambda q, v, k: (q @ v).topk(k), "turned on its side"),
+    ("nearest_k", lambda q, v, k: (q @ v.T).abs().topk(k), "sign was dropped"),
+    ("nearest_k", lambda q, v, k: (q @ v.T).softmax(1).topk(k), "shares of a softmax"),
     ("partner_ranks", lambda s: (s > s.diag()[:, None]).sum(1), "start at 0"),
+    ("partner_ranks", lambda s: (s >= s.diag()[:, None]).sum(0), "counted down the columns"),
     ("partner_ranks", lambda s: (s > s.diag()[:, None]).sum(1) + 1, "same score"),
     ("partner_ranks", lambda s: (s >= s.diag()).sum(0), "within columns"),
     ("partner_ranks", lambda s: (s >= s.diag()).sum(1), "make the diagonal a column"),
@@ -145,17 +159,19 @@ WRONG = [
     ("partner_ranks", lambda s: (s.argmax(1) == torch.arange(len(s))).float().mean(),
      "one rank for each"),
     ("centroid_gap", lambda i, t: t.mean(0) - i.mean(0), "turn it round"),
-    ("centroid_gap", lambda i, t: (i.mean(0) - t.mean(0)).norm(), "That is a length"),
-    ("centroid_gap", lambda i, t: (i.mean(0) - t.mean(0)).norm().item(), "That is a length"),
+    ("centroid_gap", lambda i, t: (i.mean(0) - t.mean(0)).norm(), "That is one number"),
+    ("centroid_gap", lambda i, t: (i.mean(0) - t.mean(0)).norm().item(), "That is one number"),
     ("centroid_gap", lambda i, t: F.normalize(i.mean(0) - t.mean(0), dim=0), "very thing"),
     ("centroid_gap", lambda i, t: F.normalize(i.mean(0), dim=0) - F.normalize(t.mean(0), dim=0),
      "length 1 first"),
     ("centroid_gap", lambda i, t: i.sum(0) - t.sum(0), "sums"),
     ("centroid_gap", lambda i, t: i.mean(1) - t.mean(1), "inside each vector"),
     ("centroid_gap", lambda i, t: (i.mean(0) + t.mean(0)) / 2, "the middle"),
-    ("centroid_gap", lambda i, t: i.mean() - t.mean(), "That is a length"),
+    ("centroid_gap", lambda i, t: i.mean() - t.mean(), "That is one number"),
     ("principal", not_centred, "was not taken off"),
     ("principal", places_not_centred, "directions are right"),
+    ("principal", lambda x, k: by_svd(x - x.mean(1, keepdim=True), k), "mean *vector*"),
+    ("principal", lambda x, k: by_svd((x - x.mean(0)) / x.std(0), k), "its own spread"),
     ("principal", columns_of_vt, "*rows*"),
     ("principal", bare_u, "spread taken out"),
     ("principal", smallest_first, "least varies"),
@@ -172,7 +188,9 @@ WRONG = [
     ("analogy", lambda v, a, b: F.normalize(v + b), "never taken off"),
     ("analogy", lambda v, a, b: F.normalize(b - a), "takes no part"),
     ("analogy", lambda v, a, b: F.normalize(v + F.normalize(b - a)), "its own length counts"),
+    ("analogy", lambda v, a, b: F.normalize(F.normalize(v - a) + b), "Scale once"),
     ("neighbours_kept", lambda p, v, k: kept(p, v, k, own=False), "flatters"),
+    ("neighbours_kept", place_by_place, "place by place"),
     ("neighbours_kept", lambda p, v, k: kept(p, v, k + 1, own=False) * (k + 1) / k,
      "counts itself"),
     ("neighbours_kept", lambda p, v, k: k * kept(p, v, k), "how many are kept"),
@@ -186,6 +204,8 @@ WRONG = [
      - s.topk(k, 0).values.sum(0), "sums"),
     ("csls", lambda s, k: 2 * s - s.mean(1, keepdim=True) - s.mean(0), "of *all*"),
     ("csls", lambda s, k: 4 * s - relieved(s, k), "hubs would gain"),
+    ("csls", lambda s, k: 2 * s - s.topk(k, 1).values.mean() - s.topk(k, 0).values.mean(),
+     "changes no order"),
     ("csls", lambda s, k: 2 * s - s.topk(k, 1).values.mean(1) - s.topk(k, 0).values.mean(0),
      "don't line up"),
 ]  # fmt: skip

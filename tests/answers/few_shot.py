@@ -102,6 +102,15 @@ def no_edges(accuracy):
     return max(tried, key=lambda e: tried[e])
 
 
+def same_peak(accuracy):
+    tried = {float(e): accuracy(10.0**e) for e in range(-6, 7, 2)}
+    top = max(tried, key=lambda e: tried[e])
+    for step in (1, 0.5, 0.25, 0.125):
+        for e in (top - step, top + step):
+            tried[e] = accuracy(10.0**e)
+    return max(tried, key=lambda e: tried[e])
+
+
 def last_crossing(accuracy, shots, accuracies):
     for i in range(len(shots) - 1, 0, -1):
         if accuracies[i - 1] <= accuracy <= accuracies[i]:
@@ -129,6 +138,13 @@ WRONG = [
     ("probe_loss", lambda w, b, x, y, s: probe(w, b, x, y, -s), "rewarded"),
     ("probe_loss", lambda w, b, x, y, s: probe(w, b, x, y, s).item(), "not a tensor"),
     ("probe_loss", lambda w, b, x, y, s: probe(w.detach(), b, x, y, s), "would not learn"),
+    ("probe_loss", lambda w, b, x, y, s: probe(w, b, x, y, 0) + s * w.norm(), "Half its square"),
+    ("probe_loss", lambda w, b, x, y, s: probe(w, b, x, y, 0) + s / 2 * w.sum() ** 2, "before"),
+    ("probe_loss", lambda w, b, x, y, s: probe(w, b, x, y, s / len(y)), "number of pictures"),
+    ("probe_loss", lambda w, b, x, y, s: F.cross_entropy(
+        logits(w, b, x).softmax(1), y, reduction="sum") + s / 2 * w.pow(2).sum(), "taken twice"),
+    ("probe_loss", lambda w, b, x, y, s: s / 2 * w.pow(2).sum()
+     - logits(w, b, x).softmax(1)[range(len(y)), y].sum(), "shares themselves"),
     ("with_context", lambda s, c, r: repeated(s, c, r)[:, [1, 2, 3, 4, 0, 5, 6]], "start token"),
     ("with_context", lambda s, c, r: torch.cat([s, r, c.expand(3, -1, -1)], 1), "never read"),
     ("with_context", lambda s, c, r: torch.cat([r, c.expand(3, -1, -1), s], 1), "turned round"),
@@ -144,6 +160,7 @@ WRONG = [
     ("tip_adapter", lambda z, c, y, a, b: z + a * torch.exp(b * c) @ y, "1 is missing"),
     ("tip_adapter", lambda z, c, y, a, b: z + a * c @ y, "no exponential"),
     ("tip_adapter", lambda z, c, y, a, b: a * (z + torch.exp(-b * (1 - c)) @ y), "the sum"),
+    ("tip_adapter", lambda z, c, y, a, b: tip((1 - a) * z, c, y, a, b), "full weight"),
     ("tip_adapter", lambda z, c, y, a, b: z - a * torch.exp(-b * (1 - c)) @ y, "taken off"),
     ("tip_adapter", lambda z, c, y, a, b: z + a * torch.exp(-b * (1 - c)) @ y / len(y),
      "averaged"),
@@ -168,5 +185,6 @@ WRONG = [
     ("search_strength", lambda accuracy: search(accuracy, last=0.25), "quarter"),
     ("search_strength", lambda accuracy: accuracy(1e7), "beyond 10^±6"),
     ("search_strength", no_edges, "nothing beyond"),
+    ("search_strength", same_peak, "Take the best so far anew"),
     ("search_strength", lambda accuracy: 0.0, "never called"),
 ]  # fmt: skip

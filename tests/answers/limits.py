@@ -44,7 +44,8 @@ def guessers(n, choices, draws):
 
 
 def guessers_in_python(n, choices, draws):
-    shares = sorted(sum(random.random() < 1 / choices for _ in range(n)) / n for _ in range(800))
+    dice = random.Random(n)
+    shares = sorted(sum(dice.random() < 1 / choices for _ in range(n)) / n for _ in range(800))
     return shares[20], shares[-21]
 
 

@@ -55,8 +55,8 @@ def bootstrap(right, draws, cut=0.025):
 
 
 def in_plain_python(right, draws):
-    values = right.tolist()
-    shares = sorted(sum(random.choices(values, k=len(values))) / len(values) for _ in range(draws))
+    dice, values = random.Random(0), right.tolist()
+    shares = sorted(sum(dice.choices(values, k=len(values))) / len(values) for _ in range(draws))
     return shares[int(0.025 * draws)], shares[int(0.975 * draws) - 1]
 
 
@@ -196,7 +196,7 @@ WRONG = [
     ("bootstrap_interval", lambda r, n: interval(drawn(r, n, 50)), "fewer pictures"),
     ("bootstrap_interval", lambda r, n: bootstrap(100 * r, n), "per cent"),
     ("bootstrap_interval", lambda r, n: bootstrap(r, n)[::-1], "lower end comes first"),
-    ("bootstrap_interval", lambda r, n: drawn(r, n).mean().item(), "Return two numbers"),
+    ("bootstrap_interval", lambda r, n: drawn(r, n).mean().item(), "Return 2 numbers"),
     ("best_possible", lambda n, t: 1 - reachable(n, t), "can't be right"),
     ("best_possible", lambda n, t: len(set(n)) / len(n), "a share of classes"),
     ("best_possible", lambda n, t: 100 * reachable(n, t), "per cent"),

@@ -70,13 +70,18 @@ def _nearest(answer: Answer) -> str:
         raise Wrong("These are the *least* alike, worst first: a large cosine means near.")
     if torch.equal(rows.long(), order[:, :4].flip(1)):
         raise Wrong("The right ones, but the best comes last. Best first.")
-    compare(rows.double(), order[:, :4].double(), [])
+    unsigned = all_cosines.abs().argsort(dim=1, descending=True)[:, :4]
+    compare(rows.double(), order[:, :4].double(), [
+        (unsigned.double(), "The sign was dropped: a cosine near −1 means very unlike, not near."),
+    ])  # fmt: skip
     wanted = torch.gather(all_cosines, 1, order[:, :4])
     distances = (2 - 2 * wanted).sqrt()
     mistakes = [
         (distances, "The rows are right, but these are distances. The cosines were asked for."),
         (distances.square(), "The rows are right, but these are squared distances, not cosines."),
         (1 - wanted, "The rows are right, but this is 1 − cosine."),
+        (torch.gather(all_cosines.softmax(1), 1, order[:, :4]), "The rows are right, but these are "
+         "shares of a softmax. The cosines themselves were asked for."),
         (all_cosines[:, :4], "The rows are right, but the cosines are those of the first four "
          "vectors, not of the rows found."),
     ]  # fmt: skip
@@ -115,6 +120,8 @@ def _ranks(answer: Answer) -> str:
         (1 + (scores > own.unsqueeze(0)).double().sum(1), "Each row was compared with the whole "
          "diagonal, entry by entry. Row i has one partner, entry (i, i): make the diagonal a "
          "column."),
+        ((scores >= own.unsqueeze(1)).double().sum(0), "Compared along the rows, but counted down "
+         "the columns: sum over the other axis."),
         (5 - ranks, "You counted from the worst: a large score is a good one."),
         (4 - ranks, "You counted those that are *worse* than the partner."),
         (order.diagonal().double(), "This is *who* stands at place i. Where the partner stands was "
@@ -157,7 +164,7 @@ def _gap(answer: Answer) -> str:
         raise Wrong("One number a row: the mean was taken inside each vector. Average over them.")
     result = answer(images, texts)
     if isinstance(result, float) or (isinstance(result, Tensor) and result.ndim == 0):
-        raise Wrong("That is a length. The whole vector was asked for: it also says which way.")
+        raise Wrong("That is one number. The whole vector was asked for: it also says which way.")
     value = answer.tensor(images, texts, shape=(3,), means="a vector, as wide as the others")
     i, t = images.double(), texts.double()
     mean_i, mean_t = i.sum(0) / 5, t.sum(0) / 7
@@ -202,19 +209,33 @@ def _principal(answer: Answer) -> str:
             f"The shapes are {tuple(points.shape)} and {tuple(shares.shape)}; 9 vectors on 2 "
             "components have places of shape (9, 2) and 2 shares."
         )
-    x = vectors.double()
+    _check_places(points.double(), vectors.double())
+    _check_shares(shares.double(), vectors.double())
+    return "An exact map, and how much of the space is on it."
+
+
+def _check_places(points: Tensor, x: Tensor) -> None:
     u, s, vt = torch.linalg.svd(x - x.mean(0), full_matrices=False)
-    at, all_shares = u * s, s**2 / (s**2).sum()
-    _, s0, vt0 = torch.linalg.svd(x, full_matrices=False)
+    at = u * s
+    vt0 = torch.linalg.svd(x, full_matrices=False)[2]
     raw = x @ vt0.mT
+    within, evened = x - x.mean(1, keepdim=True), (x - x.mean(0)) / x.std(0)
+
+    def seen(rows: Tensor) -> Tensor:
+        return (rows @ torch.linalg.svd(rows, full_matrices=False)[2].mT)[:, :2].abs()
+
     # A component and its opposite are as good as each other: signs are left out of it.
-    compare(points.double().abs(), at[:, :2].abs(), [
+    compare(points.abs(), at[:, :2].abs(), [
         (raw[:, :2].abs(), "The mean was not taken off: the first direction then points at the "
          "cloud from the origin, whatever it looks like inside."),
         ((raw - x.mean(0) @ vt0.mT)[:, :2].abs(), "The directions come from data whose mean was "
          "still in: centre first, then decompose."),
         ((x @ vt.mT)[:, :2].abs(), "The directions are right, but the places are of vectors whose "
          "mean was not taken off."),
+        (seen(within), "From each vector the mean of its own entries was taken off. The mean "
+         "*vector* was meant: average over the rows."),
+        (seen(evened), "Each dimension was divided by its own spread. That is another question: "
+         "where they vary most is what PCA looks for."),
         (u[:, :2].abs(), "These are the first columns of U: places with the spread taken out. "
          "Multiply by S, or take dot products with the rows of Vᵀ."),
         (((x - x.mean(0)) @ vt)[:, :2].abs(), "You used columns of Vᵀ. Its *rows* are the "
@@ -222,7 +243,13 @@ def _principal(answer: Answer) -> str:
         (at[:, -2:].abs(), "These are the last components, along which least varies."),
         (at[:, :2].flip(1).abs(), "The second component stands before the first."),
     ])  # fmt: skip
-    compare(shares.double(), all_shares[:2], [
+
+
+def _check_shares(shares: Tensor, x: Tensor) -> None:
+    s = torch.linalg.svdvals(x - x.mean(0))
+    s0 = torch.linalg.svdvals(x)
+    all_shares = s**2 / (s**2).sum()
+    compare(shares, all_shares[:2], [
         (s[:2] / s.sum(), "The places are right. The shares are of the singular values: variance "
          "goes with their squares."),
         (all_shares[:2] / all_shares[:2].sum(), "The places are right. The shares add up to 1 over "
@@ -235,4 +262,3 @@ def _principal(answer: Answer) -> str:
         (s0[:2] ** 2 / (s0**2).sum(), "The places are right. The shares were taken before the mean "
          "came off."),
     ])  # fmt: skip
-    return "An exact map, and how much of the space is on it."

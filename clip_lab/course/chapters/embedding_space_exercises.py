@@ -8,6 +8,7 @@ from clip_lab.course.checks import Answer, Wrong, compare, exercise
 
 
 def unit(rows: Tensor) -> Tensor:
+    """Each row at length 1."""
     return rows / torch.einsum("nd,nd->n", rows, rows).sqrt()[:, None]
 
 
@@ -33,16 +34,28 @@ def _analogy(answer: Answer) -> str:
         (unit(vectors + plus), "The old word was never taken off."),
         (unit(vectors - minus), "The new word was never put in."),
         (unit(plus - minus), "The vector that it starts from takes no part."),
+        (unit(unit(vectors - minus) + plus), "The difference was made length 1 before the new word "
+         "came in. Scale once, at the end."),
         (unit(vectors + unit(plus - minus)), "The step was made length 1 before it was added: its "
          "own length counts."),
     ])  # fmt: skip
     return "A step in the space, and back onto the sphere."
 
 
+POINTS = [[0.0, 0.1], [1.0, 0.3], [1.9, -0.2], [3.2, 0.4], [4.1, 2.0], [0.2, 2.9], [2.7, 3.3],
+          [5.2, 0.9]]  # fmt: skip
+
+
 def nearest_sets(likeness: Tensor, k: int) -> Tensor:
     """(n, n): whether the column is among the row's k largest."""
     kth = likeness.sort(dim=1, descending=True).values[:, k - 1 : k]
     return likeness >= kth
+
+
+def share(one: Tensor, other: Tensor, k: int = 3) -> Tensor:
+    """Of each row's k largest in the one: the share that is among those of the other."""
+    both = nearest_sets(one, k) & nearest_sets(other, k)
+    return both.double().sum() / (len(one) * k)
 
 
 @exercise(
@@ -57,9 +70,7 @@ def nearest_sets(likeness: Tensor, k: int) -> Tensor:
     ),
 )
 def _kept(answer: Answer) -> str:
-    points = torch.tensor([[0.0, 0.1], [1.0, 0.3], [1.9, -0.2], [3.2, 0.4], [4.1, 2.0], [0.2, 2.9],
-                           [2.7, 3.3], [5.2, 0.9]])  # fmt: skip
-    vectors = rows_of_length_one(8, 3, seed=21)
+    points, vectors = torch.tensor(POINTS), rows_of_length_one(8, 3, seed=21)
     result = answer(points, vectors, 3)
     if isinstance(result, Tensor) and result.ndim > 0:
         raise Wrong("One share for the whole map was asked for: take the mean over all points.")
@@ -68,13 +79,11 @@ def _kept(answer: Answer) -> str:
     near, cosine = -torch.cdist(p, p), torch.einsum("nd,md->nm", v, v)
     itself = torch.eye(8, dtype=torch.bool)
     low = torch.tensor(-9.0, dtype=torch.float64)
-
-    def share(a: Tensor, b: Tensor, size: int = 3) -> Tensor:
-        return (nearest_sets(a, size) & nearest_sets(b, size)).double().sum() / (8 * size)
-
     outside = near.where(~itself, low), cosine.where(~itself, low)
     wanted = share(*outside)
     on_map = torch.einsum("np,mp->nm", p, p).where(~itself, low)
+    first, second = (kind.argsort(dim=1, descending=True)[:, :3] for kind in outside)
+    in_place = (first == second).double().mean()
     compare(value, wanted, [
         (share(near, cosine), "Every point finds itself as its own nearest, on the map and in the "
          "space: that flatters the map. Leave it out."),
@@ -86,6 +95,8 @@ def _kept(answer: Answer) -> str:
          "space: a cosine is large where things are near."),
         (share(on_map, outside[1]), "On the map, nearness is distance, not a dot product: far from "
          "the origin everything would seem alike."),
+        (in_place, "The two lists were compared place by place. A neighbour is kept wherever it "
+         "stands in the other list."),
         (wanted * 3, "This is how many are kept, not which share of the k."),
         (wanted * 24, "This is a count over all points: divide by n k."),
         (1 - wanted, "This is the share that the map got wrong."),
@@ -125,6 +136,8 @@ def _csls(answer: Answer) -> str:
         (s + s - 2 * r - 2 * c, "These are sums of the k largest. Their means were asked for."),
         (s + s - s.mean(1).unsqueeze(1) - s.mean(0).unsqueeze(0), "You took the mean of *all* of a "
          "row or column. Only its k largest say how crowded it is there."),
+        (s + s - r.mean() - c.mean(), "One number came off everywhere, which changes no order. "
+         "Each row and each column has its own."),
         (s + s + r + c, "The usual values were added: hubs would gain by it."),
         (s + s - by_row[:, 1:2] - by_column[1:2], "You took off the k-th largest. The mean of the "
          "k largest was asked for."),

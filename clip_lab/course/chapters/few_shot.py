@@ -20,6 +20,7 @@ ANSWERS["three points better"] = """
 
 
 def numbers(*shape: int, seed: int) -> Tensor:
+    """The same normal numbers each time."""
     random = torch.Generator().manual_seed(seed)
     return torch.randn(*shape, generator=random)
 
@@ -42,12 +43,23 @@ def _probe(answer: Answer) -> str:
     vectors, targets = numbers(6, 4, seed=3), torch.tensor([2, 0, 1, 1, 0, 2])
     result = answer.tensor(weights, bias, vectors, targets, 0.7, shape=(), means="one number")
     w, b, x = weights.detach().double(), bias.detach().double(), vectors.double()
+    wanted, *mistakes = _losses(w, b, x, targets)
+    compare(result, wanted[0], mistakes)
+    lost = {"weights": "the probe would not learn", "bias": "the biases would stay 0"}
+    need_gradient(result, {"weights": weights, "bias": bias}, lost)
+    return "The bowl that L-BFGS walks down, with one bottom."
+
+
+def _losses(w: Tensor, b: Tensor, x: Tensor, targets: Tensor) -> list[tuple[Tensor, str]]:
+    """The right one first, then what mistakes would give; λ is 0.7."""
     logits = torch.einsum("nd,kd->nk", x, w) + b
     chosen = torch.nn.functional.one_hot(targets, 3).bool()
     each = -logits.log_softmax(1)[chosen]
     bare = -torch.einsum("nd,kd->nk", x, w).log_softmax(1)[chosen].sum()
+    twice = -logits.softmax(1).log_softmax(1)[chosen].sum()
     total, squares = each.sum(), (w * w).sum()
-    mistakes = [
+    return [
+        (total + 0.35 * squares, ""),
         (each.mean() + 0.35 * squares, "The surprise is averaged over the pictures. The formula "
          "sums it: with more pictures the penalty then counts for less, as it should."),
         (each.mean() + 0.7 * squares, "The surprise is averaged, where the formula sums; and the "
@@ -55,6 +67,16 @@ def _probe(answer: Answer) -> str:
         (total + 0.7 * squares, "The penalty lacks its half."),
         (total, "There is no penalty in it: λ takes no part."),
         (total + 0.35 * squares.sqrt(), "The penalty is the length of W. Its square was meant."),
+        (total + 0.7 * squares.sqrt(), "The penalty is the length of W. Half its square was "
+         "meant."),
+        (total + 0.35 * w.sum() ** 2, "The weights are summed before they are squared. Square "
+         "each."),
+        (total + 0.35 / 6 * squares, "The penalty is divided by the number of pictures. The "
+         "formula adds it once, whole."),
+        (twice + 0.35 * squares, "The softmax is taken twice: F.cross_entropy takes bare logits "
+         "and does it itself."),
+        (0.35 * squares - each.neg().exp().sum(), "These are the shares themselves. The surprise "
+         "is −log of a share."),
         (total + 0.35 * (w * w).mean(), "The penalty is a mean over the weights. Sum the squares."),
         (total + 0.35 * w.abs().sum(), "The penalty sums absolute values (L1). Squares were "
          "meant."),
@@ -65,10 +87,6 @@ def _probe(answer: Answer) -> str:
         (total + squares / 1.4, "You divided by λ. That is scikit-learn's C; here a large λ means "
          "a strong penalty."),
     ]  # fmt: skip
-    compare(result, total + 0.35 * squares, mistakes)
-    lost = {"weights": "the probe would not learn", "bias": "the biases would stay 0"}
-    need_gradient(result, {"weights": weights, "bias": bias}, lost)
-    return "The bowl that L-BFGS walks down, with one bottom."
 
 
 # -- CoOp's prompt --------------------------------------------------------------------------------
@@ -135,6 +153,8 @@ def _tip(answer: Answer) -> str:
         (z + votes(loud), "α takes no part."),
         (1.5 * z + votes(loud), "α weighs the votes, not zero-shot."),
         (1.5 * (z + votes(loud)), "α weighs the votes alone, not the sum."),
+        (1.5 * votes(loud) - 0.5 * z, "(1 − α) weighs zero-shot: that was the blend above. Here "
+         "zero-shot keeps its full weight."),
         (z + 1.5 * votes((3 - 3 * c).exp()), "The sign in the exponent is turned round: the unlike "
          "ones are the loudest."),
         (z + 1.5 * votes((3 * c).exp()), "exp(β cosine): the 1 is missing, so an identical memory "

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from clip_lab.course.chapters.similarity import Mistakes, unit, vectors
+from clip_lab.course.chapters.similarity import vectors
 from clip_lab.course.checks import Answer, Wrong, compare, exercise, need_gradient
+from clip_lab.course.trial import Mistakes, unit
 from clip_lab.course.words import ANSWERS
 from clip_lab.losses import info_nce
 

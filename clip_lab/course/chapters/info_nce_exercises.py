@@ -5,8 +5,9 @@ import math
 import torch
 from torch import Tensor
 
-from clip_lab.course.chapters.similarity import Mistakes, unit, vectors
+from clip_lab.course.chapters.similarity import vectors
 from clip_lab.course.checks import Answer, Wrong, compare, exercise, need_gradient
+from clip_lab.course.trial import Mistakes, unit
 from clip_lab.losses import info_nce
 
 

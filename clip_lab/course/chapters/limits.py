@@ -4,15 +4,14 @@ Beside each right value stands what the likely mistakes would give on the same i
 """
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from clip_lab.course.checks import Answer, Wrong, agrees, compare, exercise
+from clip_lab.course.trial import ends, unit
 from clip_lab.course.words import ANSWERS
 
-Mistakes = list[tuple[Tensor, str]]
 Z = 1.96
 
 ANSWERS["forty questions"] = """
@@ -86,20 +85,16 @@ def _once(words: list[str], one: str, other: str) -> str | None:
 # -- an answer ----------------------------------------------------------------------
 
 
-def _unit(rows: Tensor) -> Tensor:
-    return rows / rows.norm(dim=1, keepdim=True)
-
-
 def captioned() -> tuple[Tensor, Tensor, Tensor]:
     """Six pictures with two captions each: three right, one wrong, two ties."""
     random = torch.Generator().manual_seed(13)
-    images = _unit(torch.randn(6, 8, generator=random))
-    images[:2] = _unit(images[:1] + 0.3 * _unit(torch.randn(2, 8, generator=random)))
-    true = _unit(images + 0.8 * _unit(torch.randn(6, 8, generator=random)))
-    false = _unit(torch.randn(6, 8, generator=random))
+    images = unit(torch.randn(6, 8, generator=random))
+    images[:2] = unit(images[:1] + 0.3 * unit(torch.randn(2, 8, generator=random)))
+    true = unit(images + 0.8 * unit(torch.randn(6, 8, generator=random)))
+    false = unit(torch.randn(6, 8, generator=random))
     true[2], false[2] = false[2].clone(), true[2].clone()  # the false one is nearer
     false[4:] = true[4:]  # no difference at all
-    return images, true, false
+    return images.float(), true.float(), false.float()
 
 
 @exercise(
@@ -139,20 +134,6 @@ def _answers(answer: Answer) -> str:
 
 
 # -- what guessing gets ----------------------------------------------------------------------
-
-
-def ends(answer: Answer, count: int, *inputs: Any) -> tuple[float, ...]:
-    """So many numbers, the last two of them an interval's ends; Wrong for anything else."""
-    result = answer(*inputs)
-    values = result.tolist() if isinstance(result, Tensor) else result
-    if not isinstance(values, tuple | list) or len(values) != count:
-        raise Wrong(f"Return {count} numbers; the last two are the interval's ends.")
-    numbers = tuple(float(value) for value in values)
-    if any(math.isnan(number) for number in numbers):
-        raise Wrong("One of the numbers is nan. Are the answers numbers (float) when averaged?")
-    if numbers[-2] > numbers[-1]:
-        raise Wrong("The lower end comes first.")
-    return numbers
 
 
 @exercise(

@@ -5,8 +5,9 @@ import math
 import torch
 from torch import Tensor
 
-from clip_lab.course.chapters.limits import compare_not, ends
+from clip_lab.course.chapters.limits import compare_not
 from clip_lab.course.checks import Answer, Wrong, agrees, exercise
+from clip_lab.course.trial import ends
 
 PAIRS = [
     ("a red circle and a blue star", "a blue circle and a red star"),

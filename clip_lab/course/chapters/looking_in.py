@@ -7,11 +7,9 @@ the same input.
 import torch
 from torch import Tensor
 
-from clip_lab.course.chapters.why_language import numbers
 from clip_lab.course.checks import Answer, Wrong, compare, exercise
+from clip_lab.course.trial import doubled, drawn, numbers
 from clip_lab.course.words import ANSWERS
-
-Mistakes = list[tuple[Tensor, str]]
 
 ANSWERS["the heat map as proof"] = """
     The map is an estimate made by one method, and drawn from its own lowest to its own highest
@@ -21,16 +19,6 @@ ANSWERS["the heat map as proof"] = """
     picture is an anecdote: on scans with outlines drawn by doctors, how often does the highest
     point lie inside, how often on something else, and how often by chance?
 """
-
-
-def drawn(*shape: int, seed: int) -> Tensor:
-    """Normal numbers, the same at every check."""
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-
-def doubled(mistakes: Mistakes) -> Mistakes:
-    """The mistakes as float64: some are yes and no, and `compare` subtracts."""
-    return [(value.double(), text) for value, text in mistakes]
 
 
 # -- the raw map ----------------------------------------------------------------------------------

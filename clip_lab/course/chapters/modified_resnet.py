@@ -12,10 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from clip_lab.course.checks import Answer, Wrong, compare, exercise
+from clip_lab.course.trial import Mistakes, drawn
 from clip_lab.course.words import ANSWERS
 from clip_lab.model.resnet import Bottleneck
-
-Mistakes = list[tuple[Tensor, str]]
 
 ANSWERS["frozen, but moving"] = """
     requires_grad=False keeps the optimiser away from the weights, and nothing else. A BatchNorm
@@ -24,11 +23,6 @@ ANSWERS["frozen, but moving"] = """
     vectors drift with whatever pictures come by. Call eval() on the frozen part, and again after
     every train() on the whole model, which switches it back.
 """
-
-
-def randomly(shape: tuple[int, ...], seed: int) -> Tensor:
-    """Normal numbers, the same each time."""
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
 def unruly(module: nn.Module, seed: int) -> nn.Module:
@@ -55,7 +49,7 @@ def unruly(module: nn.Module, seed: int) -> nn.Module:
     ),
 )
 def _blurred_stride(answer: Answer) -> str:
-    x, weight = randomly((2, 3, 6, 6), 1), randomly((4, 3, 3, 3), 2)
+    x, weight = drawn(2, 3, 6, 6, seed=1), drawn(4, 3, 3, 3, seed=2)
     means = "as many channels as filters, half the side; a border of 1 keeps the convolution's side"
     result = answer.tensor(x, weight, shape=(2, 4, 3, 3), means=means)
     x, weight = x.double(), weight.double()
@@ -110,7 +104,7 @@ def _blurred_mistakes(x: Tensor, weight: Tensor) -> Mistakes:
 def _bottleneck(answer: Answer) -> str:
     for stride, seed in ((2, 3), (1, 4)):
         block: Any = unruly(Bottleneck(8, 2, stride), seed)
-        _one_bottleneck(answer, block, randomly((2, 8, 6, 6), seed + 10))
+        _one_bottleneck(answer, block, drawn(2, 8, 6, 6, seed=seed + 10))
     return "Where the shape changes and where it doesn't, the block and its shortcut agree."
 
 

@@ -5,9 +5,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from clip_lab.course.chapters.modified_resnet import Mistakes, randomly, unruly
+from clip_lab.course.chapters.modified_resnet import unruly
 from clip_lab.course.chapters.modified_resnet_pooling import by_head, small_pool, tokens_for
 from clip_lab.course.checks import Answer, Wrong, compare, exercise
+from clip_lab.course.trial import Mistakes, drawn
 from clip_lab.model.resnet import AttentionPool2d
 
 
@@ -22,7 +23,7 @@ from clip_lab.model.resnet import AttentionPool2d
     ),
 )
 def _as_average(answer: Answer) -> str:
-    pool, places = small_pool(8), randomly((2, 12, 2, 2), 9)
+    pool, places = small_pool(8), drawn(2, 12, 2, 2, seed=9)
     before = {name: value.clone() for name, value in pool.state_dict().items()}
     made = answer(pool)
     if any(not torch.equal(value, before[name]) for name, value in pool.state_dict().items()):
@@ -138,7 +139,7 @@ def _compare_folded(weight: Tensor, bias: Tensor, conv: Any, bn: Any) -> None:
     ),
 )
 def _each_alone(answer: Answer) -> str:
-    pool, places = small_pool(12), randomly((2, 12, 2, 2), 13)
+    pool, places = small_pool(12), drawn(2, 12, 2, 2, seed=13)
     means = "for each picture a vector a place, without the mean's"
     result = answer.tensor(places, pool, shape=(2, 4, 6), means=means)
     rows = tokens_for(places, pool)

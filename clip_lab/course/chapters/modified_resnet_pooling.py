@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from clip_lab.course.chapters.modified_resnet import Mistakes, randomly, unruly
+from clip_lab.course.chapters.modified_resnet import unruly
 from clip_lab.course.checks import Answer, compare, exercise
+from clip_lab.course.trial import Mistakes, drawn
 from clip_lab.model.resnet import AttentionPool2d
 
 
@@ -40,7 +41,7 @@ def by_head(x: Tensor, pool: AttentionPool2d) -> Tensor:
     ),
 )
 def _pool_weights(answer: Answer) -> str:
-    pool, tokens = small_pool(), randomly((2, 5, 12), 6)
+    pool, tokens = small_pool(), drawn(2, 5, 12, seed=6)
     means = "for each picture and head a share of each token: the mean's, then the places'"
     result = answer.tensor(tokens, pool, shape=(2, 3, 5), means=means)
     q, k = by_head(pool.q_proj(tokens), pool), by_head(pool.k_proj(tokens), pool)
@@ -110,7 +111,7 @@ def _weight_mistakes(tokens: Tensor, pool: AttentionPool2d) -> Mistakes:
     ),
 )
 def _attention_pool(answer: Answer) -> str:
-    pool, places = small_pool(), randomly((2, 12, 2, 2), 7)
+    pool, places = small_pool(), drawn(2, 12, 2, 2, seed=7)
     result = answer.tensor(places, pool, shape=(2, 6), means="one vector a picture, as c_proj ends")
     compare(result, pool(places).double(), _pool_mistakes(places, pool))
     return "Your pooling and the lab's give the same vectors."

@@ -11,12 +11,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from clip_lab.course.checks import Answer, Wrong, compare, exercise, need_gradient
+from clip_lab.course.trial import Mistakes, units
 from clip_lab.course.words import ANSWERS
 from clip_lab.evaluation.geometry import effective_rank
 from clip_lab.heads.words import words_loss
 from clip_lab.losses import sigmoid_loss
-
-Mistakes = list[tuple[Tensor, str]]
 
 ANSWERS["only 22 %"] = """
     Nothing is broken so far. The sigmoid answers each cell by itself, so the three numbers needn't
@@ -27,12 +26,6 @@ ANSWERS["only 22 %"] = """
     pictures of one's own. A softmax gives larger numbers only because it shares out 100 % whatever
     is shown.
 """
-
-
-def unit(count: int, length: int, seed: int) -> Tensor:
-    """Rows of length 1, float32."""
-    random = torch.Generator().manual_seed(seed)
-    return F.normalize(torch.randn(count, length, generator=random), dim=-1)
 
 
 # -- the words of a caption ------------------------------------------------------------------------
@@ -118,8 +111,8 @@ LOST = {
     ),
 )
 def _sigmoid_loss(answer: Answer) -> str:
-    images = unit(5, 4, seed=5).requires_grad_()
-    texts = unit(5, 4, seed=6).requires_grad_()
+    images = units(5, 4, seed=5).requires_grad_()
+    texts = units(5, 4, seed=6).requires_grad_()
     scale = torch.tensor(1.3, requires_grad=True)
     bias = torch.tensor(-2.0, requires_grad=True)
     given = (images, texts, scale, bias)

@@ -6,12 +6,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from clip_lab.course.chapters.objectives import LOST, unit
+from clip_lab.course.chapters.objectives import LOST
 from clip_lab.course.checks import Answer, Wrong, compare, exercise, need_gradient
+from clip_lab.course.trial import Mistakes, units
 from clip_lab.losses import sigmoid_loss
-
-Mistakes = list[tuple[Tensor, str]]
-
 
 # -- the prior -------------------------------------------------------------------------------------
 
@@ -66,7 +64,7 @@ def _prior_mistakes(n: Tensor) -> Mistakes:
     ),
 )
 def _chunk_loss(answer: Answer) -> str:
-    images, texts = unit(6, 4, seed=15), unit(6, 4, seed=16)
+    images, texts = units(6, 4, seed=15), units(6, 4, seed=16)
     scale, bias = torch.tensor(1.1), torch.tensor(-1.5)
     for first, last in ((2, 4), (0, 3), (3, 6)):
         some = texts[first:last].clone().requires_grad_()

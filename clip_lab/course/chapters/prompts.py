@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from clip_lab.course.chapters.zero_shot import Mistakes, Reader
+from clip_lab.course.chapters.zero_shot import Reader
 from clip_lab.course.checks import Answer, Wrong, compare, exercise
+from clip_lab.course.trial import Mistakes, drawn, unit
 from clip_lab.course.words import ANSWERS
 
 ANSWERS["eighty templates"] = """
@@ -22,18 +23,6 @@ ANSWERS["eighty templates"] = """
     judge them on pictures that they weren't chosen on, and keep the ensemble if it still wins: at
     run time it costs nothing.
 """
-
-
-def unit(rows: Tensor) -> Tensor:
-    """Vectors of length 1, in float64, along the last axis."""
-    rows = rows.double()
-    return rows / rows.square().sum(-1, keepdim=True).sqrt()
-
-
-def random_units(*shape: int, seed: int) -> Tensor:
-    """Vectors of length 1 in random directions, the same for the same seed."""
-    random = torch.Generator().manual_seed(seed)
-    return unit(torch.randn(*shape, generator=random))
 
 
 # -- a template ---------------------------------------------------------------------------------
@@ -96,8 +85,8 @@ def _tried(answer: Answer, template: str, name: str) -> Any:
     """What the function returns, or the error that it raises."""
     try:
         return answer.function(template, name)
-    except Exception as error:
-        return error
+    except Exception as raised:
+        return raised
 
 
 # -- many templates, one vector -------------------------------------------------------------------
@@ -172,7 +161,7 @@ def _ensemble_mistakes(every: Tensor, means: Tensor) -> Mistakes:
     ),
 )
 def _average_shares(answer: Answer) -> str:
-    images, texts = random_units(4, 6, seed=1), random_units(3, 5, 6, seed=2)
+    images, texts = unit(drawn(4, 6, seed=1)), unit(drawn(3, 5, 6, seed=2))
     scale = 6.0
     result = answer.tensor(images.float(), texts.float(), scale, shape=(4, 3),
                            means="a share for each picture and class")  # fmt: skip

@@ -5,18 +5,16 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from clip_lab.course.chapters.prompts import random_units, unit
-from clip_lab.course.chapters.why_language import numbers
-from clip_lab.course.chapters.zero_shot import Mistakes, one_number
 from clip_lab.course.checks import Answer, Wrong, compare, exercise
+from clip_lab.course.trial import Mistakes, drawn, numbers, one_number, unit
 
 
 def small_test(templates: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
     """Vectors of 4 classes in so many templates, of 40 pictures, and the pictures' classes."""
-    things = random_units(4, 6, seed=seed)
-    texts = unit(things[:, None] + 0.8 * random_units(4, templates, 6, seed=seed + 1))
+    things = unit(drawn(4, 6, seed=seed))
+    texts = unit(things[:, None] + 0.8 * unit(drawn(4, templates, 6, seed=seed + 1)))
     targets = torch.arange(40) % 4
-    pictures = unit(things[targets] + 1.1 * random_units(40, 6, seed=seed + 2))
+    pictures = unit(things[targets] + 1.1 * unit(drawn(40, 6, seed=seed + 2)))
     return texts.float(), pictures.float(), targets
 
 
@@ -128,7 +126,7 @@ def _next_template(answer: Answer) -> str:
     ),
 )
 def _mean_length(answer: Answer) -> str:
-    vectors = unit(random_units(1, 7, seed=1) + 0.9 * random_units(5, 7, seed=2))
+    vectors = unit(unit(drawn(1, 7, seed=1)) + 0.9 * unit(drawn(5, 7, seed=2)))
     cosines = vectors @ vectors.T
     right = vectors.mean(0).norm()
     apart = (cosines.sum() - 5) / 20

@@ -14,12 +14,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from clip_lab.course.checks import Answer, Wrong, compare, exercise
+from clip_lab.course.trial import Mistakes
 from clip_lab.course.words import ANSWERS
 from clip_lab.model import CLIP, CLIPConfig, TextConfig, ViTConfig
 from clip_lab.model.transformer import ResidualAttentionBlock
 from clip_lab.preprocess import Preprocess
-
-Mistakes = list[tuple[Tensor, str]]
 
 ANSWERS["a port that is nearly right"] = """
     The texts agree to rounding, so what both towers share is right: how the file is read, the

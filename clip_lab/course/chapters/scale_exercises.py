@@ -8,8 +8,9 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from clip_lab.course.chapters.similarity import unit, vectors
+from clip_lab.course.chapters.similarity import vectors
 from clip_lab.course.checks import Answer, Wrong, compare, exercise
+from clip_lab.course.trial import unit
 
 # -- will it fit? ----------------------------------------------------------------------
 

@@ -4,8 +4,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from clip_lab.course.chapters.similarity import unit, vectors
+from clip_lab.course.chapters.similarity import vectors
 from clip_lab.course.checks import Answer, Wrong, agrees, compare, exercise, need_gradient
+from clip_lab.course.trial import unit
 from clip_lab.losses import info_nce
 
 # -- the loss of a process's own rows --------------------------------------------------------------

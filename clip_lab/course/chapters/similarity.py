@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 from clip_lab.course.checks import Answer, Wrong, compare, exercise, need_gradient
+from clip_lab.course.trial import Mistakes, unit
 from clip_lab.course.words import ANSWERS
-
-Mistakes = list[tuple[Tensor, str]]
 
 ANSWERS["only 0.4"] = """
     CLIP never needs a high cosine. It needs a picture's own caption to stand above the other
@@ -28,12 +27,6 @@ def vectors(count: int, length: int, seed: int) -> Tensor:
     random = torch.Generator().manual_seed(seed)
     rows = torch.randn(count, length, generator=random)
     return rows * torch.linspace(0.4, 3.0, count)[:, None]
-
-
-def unit(rows: Tensor) -> Tensor:
-    """Rows of length 1, in float64."""
-    rows = rows.double()
-    return rows / torch.einsum("nd,nd->n", rows, rows).sqrt()[:, None]
 
 
 @exercise(

@@ -5,8 +5,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from clip_lab.course.chapters.similarity import Mistakes, two_shares, unit, vectors
+from clip_lab.course.chapters.similarity import two_shares, vectors
 from clip_lab.course.checks import Answer, Wrong, compare, exercise
+from clip_lab.course.trial import Mistakes, unit
 
 
 @exercise(

@@ -12,12 +12,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from clip_lab.course.checks import Answer, Wrong, agrees, compare, exercise
+from clip_lab.course.trial import Mistakes
 from clip_lab.course.words import ANSWERS
 from clip_lab.model.config import TextConfig
 from clip_lab.model.text import TextTransformer
 from clip_lab.model.transformer import Attention
-
-Mistakes = list[tuple[Tensor, str]]
 
 ANSWERS["start token"] = """
     The mask decides it. The start token comes first, so it may look at nothing but itself: in every

@@ -7,9 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from clip_lab.course.checks import Answer, Wrong, agrees, compare, exercise
-
-Mistakes = list[tuple[Tensor, str]]
-
+from clip_lab.course.trial import Mistakes
 
 # -- a split that doesn't leak ---------------------------------------------------------------------
 

@@ -11,11 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from clip_lab.course.checks import Answer, Wrong, compare, exercise, need_gradient
+from clip_lab.course.trial import Mistakes, drawn
 from clip_lab.course.words import ANSWERS
 from clip_lab.model import ViTConfig
 from clip_lab.model.vit import VisionTransformer
-
-Mistakes = list[tuple[Tensor, str]]
 
 ANSWERS["patches in disorder"] = """
     The tower never uses that two tokens stand next to each other in the sequence: attention is a
@@ -25,11 +24,6 @@ ANSWERS["patches in disorder"] = """
     tokens are near. A ResNet's convolutions take it for granted that neighbours belong together,
     the same at every place; filters that are alike everywhere can't put each patch back.
 """
-
-
-def random(*shape: int, seed: int) -> Tensor:
-    """The same numbers each time, and no two alike."""
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
 @exercise(
@@ -45,7 +39,7 @@ def random(*shape: int, seed: int) -> Tensor:
     ),
 )
 def _patches(answer: Answer) -> str:
-    pictures, p = random(2, 3, 8, 12, seed=1), 4  # 2 x 3 patches: rows and columns differ
+    pictures, p = drawn(2, 3, 8, 12, seed=1), 4  # 2 x 3 patches: rows and columns differ
     given = answer(pictures, p)
     if isinstance(given, Tensor) and tuple(given.shape) == (2, 48, 6):
         raise Wrong("Each patch is a column here (so F.unfold gives them). A token is a row: turn "
@@ -97,7 +91,7 @@ def _patches(answer: Answer) -> str:
     ),
 )
 def _attention(answer: Answer) -> str:
-    q, k, v = (random(2, 5, 12, seed=seed).requires_grad_() for seed in (2, 3, 4))
+    q, k, v = (drawn(2, 5, 12, seed=seed).requires_grad_() for seed in (2, 3, 4))
     result = answer.tensor(q, k, v, 3, shape=(2, 5, 12), means="a vector for each token, as before")
     right = _attend(q.detach().double(), k.detach().double(), v.detach().double())
     compare(result, right, _attention_mistakes(q, k, v))
@@ -178,7 +172,7 @@ def _attention_mistakes(*given: Tensor) -> Mistakes:
 def _block(answer: Answer) -> str:
     parts = _parts()
     one, attention, two, network = parts
-    x = random(2, 4, 6, seed=5)
+    x = drawn(2, 4, 6, seed=5)
     result = answer.tensor(x, *parts, shape=(2, 4, 6), means="a block changes no shape")
     x = x.double()
     half = x + attention(one(x))
@@ -239,7 +233,7 @@ def _parts() -> tuple[Callable[[Tensor], Tensor], ...]:
 )
 def _vector(answer: Answer) -> str:
     tower = small_tower()
-    patches = random(2, 4, 8, seed=6)
+    patches = drawn(2, 4, 8, seed=6)
     result = answer.tensor(patches, tower, shape=(2, 5), means="one vector a picture, of the "
                            "width that proj maps to")  # fmt: skip
     with torch.no_grad():

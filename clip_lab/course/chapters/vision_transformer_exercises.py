@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from clip_lab.course.chapters.vision_transformer import Mistakes, random
 from clip_lab.course.checks import Answer, Wrong, agrees, compare, exercise
+from clip_lab.course.trial import Mistakes, drawn
 from clip_lab.pretrained.build import resize_positions
 
 
@@ -80,7 +80,7 @@ def _costs(n: int, d: int) -> tuple[int, list[tuple[int, str]]]:
     ),
 )
 def _positions(answer: Answer) -> str:
-    positions = random(10, 4, seed=11)
+    positions = drawn(10, 4, seed=11)
     if isinstance(missing := answer(positions, 5), Tensor) and len(missing) == 25:
         raise Wrong("The class token's position is gone: it belongs in front, as it was.")
     result = answer.tensor(positions, 5, shape=(26, 4), means="the class token's, then 5 x 5")
@@ -157,7 +157,7 @@ def _position_mistakes(p: Tensor) -> Mistakes:
     ),
 )
 def _distance(answer: Answer) -> str:
-    shares = random(2, 10, 10, seed=12).softmax(dim=2)
+    shares = drawn(2, 10, 10, seed=12).softmax(dim=2)
     result = answer.tensor(shares, 3, shape=(2,), means="one mean distance for each head")
     places = torch.tensor([[k // 3, k % 3] for k in range(9)]).double()
     gap = (places[:, None] - places[None]).abs()

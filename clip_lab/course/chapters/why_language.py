@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from clip_lab.course.checks import Answer, Wrong, compare, exercise
+from clip_lab.course.trial import Mistakes, ends, numbers, units
 from clip_lab.course.words import ANSWERS
 from clip_lab.evaluation.accuracy import wilson
 
-Mistakes = list[tuple[Tensor, str]]
 MORE_WITH_DRAWS = 1.5  # an interval so many times wider with 4,000 draws than with 50: its extremes
 
 ANSWERS["two hundred products"] = """
@@ -24,13 +24,6 @@ ANSWERS["two hundred products"] = """
     then one labelled picture of the product is worth more than its name. So I would label a few
     hundred of the shop's own pictures, measure, and give the share with n and its interval.
 """
-
-
-def unit_rows(count: int, length: int, seed: int) -> Tensor:
-    """Rows of length 1, as an encoder gives them."""
-    random = torch.Generator().manual_seed(seed)
-    rows = torch.randn(count, length, generator=random)
-    return torch.nn.functional.normalize(rows, dim=1)
 
 
 def scaled(rows: Tensor) -> Tensor:
@@ -53,7 +46,7 @@ def scaled(rows: Tensor) -> Tensor:
     ),
 )
 def _class_means(answer: Answer) -> str:
-    vectors, targets = unit_rows(7, 4, seed=1), torch.tensor([2, 0, 1, 2, 2, 0, 1])
+    vectors, targets = units(7, 4, seed=1), torch.tensor([2, 0, 1, 2, 2, 0, 1])
     result = answer.tensor(vectors, targets, 3, shape=(3, 4), means="one row a class")
     rows = vectors.double()
     means = torch.stack([rows[targets == k].mean(0) for k in range(3)])
@@ -96,7 +89,7 @@ def _means_mistakes(rows: Tensor, targets: Tensor, means: Tensor) -> Mistakes:
     ),
 )
 def _nearest(answer: Answer) -> str:
-    vectors, classes = unit_rows(6, 3, seed=8), unit_rows(4, 3, seed=9)
+    vectors, classes = units(6, 3, seed=8), units(4, 3, seed=9)
     cosines = vectors.double() @ classes.double().T
     result = answer(vectors, classes)
     if isinstance(result, tuple):
@@ -114,17 +107,6 @@ def _nearest(answer: Answer) -> str:
     one = answer(vectors[:1], classes)
     numbers(one, (1,), "a batch of one stays a batch")
     return "Each picture gets the number of the class whose vector points most its way."
-
-
-def numbers(result: Any, shape: tuple[int, ...], means: str) -> Tensor:
-    """A tensor, array or list of numbers as float64, of this shape; else Wrong."""
-    try:
-        values = torch.as_tensor(result).double()
-    except (TypeError, ValueError, RuntimeError):
-        raise Wrong(f"Numbers were expected, not a {type(result).__name__}.") from None
-    if tuple(values.shape) != shape:
-        raise Wrong(f"The shape is {tuple(values.shape)}; {shape} was expected ({means}).")
-    return values
 
 
 # -- the class as a word ----------------------------------------------------------------------
@@ -156,9 +138,9 @@ class Pretend:
 def _world() -> tuple[Pretend, Tensor, list[str]]:
     """Five pictures, four names out of alphabetical order; the second name fits no picture best."""
     names = ["violin", "apple", "zebra", "moon"]
-    texts = unit_rows(4, 6, seed=3)
+    texts = units(4, 6, seed=3)
     shown = [2, 0, 3, 2, 0]
-    noise = 0.35 * unit_rows(5, 6, seed=4)
+    noise = 0.35 * units(5, 6, seed=4)
     pictures = torch.nn.functional.normalize(texts[shown] + noise, dim=1)
     images = torch.arange(5.0)[:, None, None, None].expand(5, 3, 2, 2).clone()
     known = dict(zip(map(float, range(5)), pictures, strict=True))
@@ -226,7 +208,7 @@ def _name_mistakes(said: list[Any], right: list[str], names: list[str]) -> None:
 def _bootstrap(answer: Answer) -> str:
     right = torch.arange(200) % 10 < 7  # 140 of 200
     torch.manual_seed(0)
-    low, high = ends(answer, right, 4000)
+    low, high = share_ends(answer, right, 4000)
     lowest, highest = wilson(0.7, 200)
     if abs((low + high) / 2 - 0.3) < 0.02:
         raise Wrong("The interval lies around the share of wrong answers, not of right ones.")
@@ -239,17 +221,9 @@ def _bootstrap(answer: Answer) -> str:
     return f"140 of 200: {low:.1%} to {high:.1%}."
 
 
-def ends(answer: Answer, *inputs: Any) -> tuple[float, float]:
+def share_ends(answer: Answer, *inputs: Any) -> tuple[float, float]:
     """The two ends that an answer gives, as shares; Wrong for anything else."""
-    result = answer(*inputs)
-    values = result.tolist() if isinstance(result, Tensor) else result
-    if not isinstance(values, tuple | list) or len(values) != 2:
-        raise Wrong("Return two numbers: the lower and the upper end of the interval.")
-    low, high = (float(end) for end in values)
-    if not (low == low and high == high):
-        raise Wrong("An end is nan. Are the answers numbers (float) before they are averaged?")
-    if low > high:
-        raise Wrong("The lower end comes first.")
+    low, high = ends(answer, 2, *inputs)
     if max(abs(low), abs(high)) > 1:
         raise Wrong("Shares between 0 and 1 were asked for: these are counts, or per cent.")
     return low, high
@@ -257,7 +231,7 @@ def ends(answer: Answer, *inputs: Any) -> tuple[float, float]:
 
 def width_of_few(answer: Answer, *inputs: Any) -> float:
     """How wide an answer's interval is with 50 draws: the mean of six tries."""
-    tries = [ends(answer, *inputs, 50) for _ in range(6)]
+    tries = [share_ends(answer, *inputs, 50) for _ in range(6)]
     return sum(high - low for low, high in tries) / len(tries)
 
 

@@ -6,12 +6,12 @@ from clip_lab.course.chapters.why_language import (
     MORE_WITH_DRAWS,
     Pretend,
     diagnose_width,
-    ends,
     scaled,
-    unit_rows,
+    share_ends,
     width_of_few,
 )
 from clip_lab.course.checks import Answer, Wrong, compare, exercise
+from clip_lab.course.trial import units
 
 
 @exercise(
@@ -63,7 +63,7 @@ def _best_possible(answer: Answer) -> str:
 )
 def _polyglot(answer: Answer) -> str:
     names = [["cat", "violin"], ["Katze", "Geige"], ["chat", "violon"]]
-    vectors = unit_rows(6, 5, seed=21)
+    vectors = units(6, 5, seed=21)
     flat = [name for spoken in names for name in spoken]
     encoder = Pretend({}, dict(zip(flat, vectors, strict=True)))
     result = answer.tensor(encoder, names, shape=(2, 5), means="one row a class")
@@ -100,7 +100,7 @@ def _paired(answer: Answer) -> str:
     b[torch.arange(0, 200, 10)] = False  # 20 that only a gets right
     b[9::40] = True  # 5 that only b gets right
     torch.manual_seed(0)
-    low, high = ends(answer, a, b, 4000)
+    low, high = share_ends(answer, a, b, 4000)
     difference = a.double() - b.double()
     middle, got = float(difference.mean()), (low + high) / 2
     if abs(got + middle) < 0.015:

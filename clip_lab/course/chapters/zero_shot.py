@@ -13,9 +13,8 @@ import torch
 from torch import Tensor
 
 from clip_lab.course.checks import Answer, Wrong, compare, exercise
+from clip_lab.course.trial import Mistakes, mean, one_number
 from clip_lab.course.words import ANSWERS
-
-Mistakes = list[tuple[Tensor, str]]
 
 ANSWERS["a cat in a shop for bags"] = """
     No, nothing is broken: the softmax was asked which of the five labels on the list fits best,
@@ -25,25 +24,6 @@ ANSWERS["a cat in a shop for bags"] = """
     pictures of real bags? Refuse to answer below a threshold that was set on pictures of both
     kinds, and if cats do turn up, write “a cat” on the list.
 """
-
-
-def one_number(answer: Answer, *inputs: Any) -> Tensor:
-    """A number that an answer gives, as a float64 tensor without axes; Wrong for anything else."""
-    result = answer(*inputs)
-    try:
-        value = torch.as_tensor(result).double()
-    except (TypeError, ValueError, RuntimeError):
-        raise Wrong(f"One number was expected, not a {type(result).__name__}.") from None
-    if value.numel() != 1:
-        raise Wrong(f"One number was expected; these are {value.numel()}, one for each of what?")
-    if not value.isfinite().all():
-        raise Wrong("The result is nan or infinite: was something divided by a count of zero?")
-    return value.reshape(())
-
-
-def mean(values: Any) -> Tensor:
-    """The mean of numbers, or the share of yeses, in float64."""
-    return torch.as_tensor(values).double().mean()
 
 
 # -- a classifier made of words -------------------------------------------------------------------

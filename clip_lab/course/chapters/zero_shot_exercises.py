@@ -3,9 +3,8 @@
 import torch
 from torch import Tensor
 
-from clip_lab.course.chapters.why_language import numbers
-from clip_lab.course.chapters.zero_shot import Mistakes, mean, one_number
 from clip_lab.course.checks import Answer, compare, exercise
+from clip_lab.course.trial import doubled, mean, numbers, one_number
 
 
 @exercise(
@@ -43,11 +42,6 @@ def _or_none(answer: Answer) -> str:
     ]  # fmt: skip
     compare(result, best.where(sure, torch.tensor(-1)).double(), doubled(mistakes))
     return "The nearest class, or −1 where even that is not near."
-
-
-def doubled(mistakes: Mistakes) -> Mistakes:
-    """The same, in float64."""
-    return [(value.double(), text) for value, text in mistakes]
 
 
 @exercise(

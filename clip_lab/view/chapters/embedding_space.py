@@ -29,11 +29,11 @@ def found(results: Mapping[str, Sequence[tuple[np.ndarray, str, float]]]) -> "Fi
     words = []
     for axes, (query, hits) in zip(grid, results.items(), strict=True):
         for axis, (picture, name, cosine) in zip(axes, hits, strict=True):
-            axis.imshow(picture)
+            axis.imshow(picture, interpolation="none")  # as it is: the page makes it larger
             axis.set(xticks=[], yticks=[])
             axis.spines[:].set_visible(False)
-            axis.set_title(f"{cosine:.2f}", fontsize=9, fontweight="normal")
-            axis.set_xlabel(name if len(name) < 18 else name[:16] + " …", fontsize=8)
+            short = name if len(name) < 18 else name[:16] + " …"
+            axis.set_xlabel(f"{short}\ncosine {cosine:.2f}", fontsize=8)
         axes[0].set_ylabel(f"“{query}”", rotation=0, ha="right", va="center", fontsize=10)
         words.append(f"“{query}” finds " + ", ".join(name for _, name, _ in hits))
     figure.set_label("Pictures in rows, the nearest first. " + "; ".join(words) + ".")
@@ -60,7 +60,7 @@ def hubs(
         told = [f"{names[i]} {values[i]}" for i in first]
         words.append(f"{name}: most often {', '.join(told)}; least {values.min()}")
         axis.annotate(", ".join([names[i] for i in first]), (1, values[first[0]]),
-                      (8, -14 if series else 4), textcoords="offset points",
+                      (8, 15 if series else 4), textcoords="offset points",
                       fontsize=9)  # fmt: skip
     axis.axhline(lists, color=GREY, linestyle=":", label=f"mean: {lists}")
     axis.axhline(predicted, color=MARK, linestyle="--", linewidth=1.6, label="predicted")
@@ -86,7 +86,7 @@ def closing(shares: Sequence[float], panels: Mapping[str, Mapping[str, ArrayLike
                       color=SERIES[series], label=name)  # fmt: skip
             half = np.interp(0.5, shares, values)
             words.append(f"{name}: {values[0]:.0f} %, at a half {half:.0f} %")
-        axis.axvline(0.5, color=GREY, linestyle=":")
+        axis.axvline(0.5, ymin=0.25, color=GREY, linestyle=":")  # above the legend
         axis.set(ylim=(0, 105), xlabel="moved by this share of the gap")
         axis.set_title(title, loc="left")
         axis.grid(axis="y")
@@ -133,7 +133,8 @@ def truth_by_distance(views: Mapping[str, tuple[ArrayLike, ArrayLike]]) -> "Figu
         axis.set(xlabel="distance on the map, tenths of all pairs", xticks=[1, 5, 10])
         axis.set_xticks([1, 5, 10], ["nearest", "5", "furthest"])
         axis.grid(axis="y")
-        words.append(f"{title}: medians {middle[0]:.2f}, {middle[4]:.2f}, {middle[9]:.2f}")
+        told = title.replace("\n", " ")
+        words.append(f"{told}: medians {middle[0]:.2f}, {middle[4]:.2f}, {middle[9]:.2f}")
     axes[0].set(ylabel="distance in the space (0 to 2)")
     axes[0].legend(fontsize=9, loc="lower right")
     figure.set_label(

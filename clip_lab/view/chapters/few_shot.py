@@ -50,11 +50,12 @@ def by_strength(
         axis.semilogx(strengths, 100 * np.asarray(values), LINES[series], marker="os^"[series],
                       ms=4, color=SERIES[series], label=name)  # fmt: skip
         words.append(f"{name} {values[0]:.0%} at the weakest, {values[-1]:.0%} at the strongest")
-    axis.axvline(chosen, color=INK, linestyle=":", label=f"chosen: {chosen:g}")
+    axis.axvline(chosen, color=INK, linestyle="--", linewidth=1, label=f"chosen: {chosen:g}")
+    axis.axhline(12.5, color=GREY, linestyle=":", label="chance")
     axis.set(xlabel="strength λ of the penalty (logarithmic)", ylabel="right (%)", ylim=(0, 105))
     axis.grid(axis="y")
-    axis.legend(fontsize=9)
-    figure.set_label(f"Curves. {'; '.join(words)}; chosen λ = {chosen:g}.")
+    axis.legend(fontsize=9, loc="upper right")
+    figure.set_label(f"Curves. {'; '.join(words)}; chosen λ = {chosen:g}; chance 12.5 %.")
     return figure
 
 
@@ -95,12 +96,22 @@ def by_shots(
 
 
 @in_style
-def base_and_new(panels: Mapping[str, Mapping[str, tuple[float, float]]]) -> "Figure":
-    """For each source and method two bars: on the classes learnt on, and on others."""
+def base_and_new(
+    panels: Mapping[str, Mapping[str, tuple[float, float]]], chance: Sequence[float | None]
+) -> "Figure":
+    """For each source and method two bars: on the classes learnt on, and on others.
+
+    `chance` is each source's; None where its data sets have different ones.
+    """
     figure = new_figure(7.6, 3.3)
     axes = figure.subplots(1, len(panels), sharey=True, width_ratios=[*map(len, panels.values())])
     words = []
-    for axis, (title, methods) in zip(np.atleast_1d(axes), panels.items(), strict=True):
+    for axis, (title, methods), luck in zip(
+        np.atleast_1d(axes), panels.items(), chance, strict=True
+    ):
+        if luck:
+            axis.axhline(100 * luck, color=INK, linestyle=":", label="chance")
+            words.append(f"{title}, chance: {luck:.1%}")
         for place, (name, pair) in enumerate(methods.items()):
             for side, value in enumerate(pair):
                 _bar(axis, place + 0.4 * side - 0.2, 100 * value, side)
@@ -110,10 +121,12 @@ def base_and_new(panels: Mapping[str, Mapping[str, tuple[float, float]]]) -> "Fi
         axis.set_ylim(0, 100)
         axis.grid(axis="y")
         axis.set_axisbelow(True)
-    first = np.atleast_1d(axes)[0]
-    first.set_ylabel("right (%)")
-    figure.legend(*first.get_legend_handles_labels(), loc="outside lower center", ncols=2,
-                  fontsize=9)  # fmt: skip
+    figure.axes[0].set_ylabel("right (%)")
+    keys = {}
+    for axis in figure.axes:
+        handles, labels = axis.get_legend_handles_labels()
+        keys |= dict(zip(labels, handles, strict=True))
+    figure.legend(keys.values(), keys, loc="outside lower center", ncols=3, fontsize=9)
     figure.set_label(f"Pairs of bars. {'; '.join(words)}.")
     return figure
 
