@@ -45,7 +45,7 @@ check: $(VENV)/.dev
 	$(BIN)/pyright
 
 test: check
-	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 figures: $(VENV)/.dev
 	$(BIN)/python scripts/figures.py

@@ -1,7 +1,6 @@
 """Shared by all tests: shapes checked at run time, one thread, a tiny model."""
 
 import os
-from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -59,18 +58,9 @@ def pytest_configure(config: pytest.Config) -> None:
         begin()
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Side by side, a file's tests stay together, and those that run a chapter with its own.
-
-    What waits for the book comes last.
-    """
+    """What waits for the book comes last."""
     items.sort(key=lambda item: item.path.name.startswith("test_book"))
-    for item in items:
-        given = item.callspec.params if hasattr(item, "callspec") else {}
-        chapter = given.get("chapter", getattr(item.module, "CHAPTER", None))
-        place = chapter if isinstance(chapter, Path) else item.path
-        item.add_marker(pytest.mark.xdist_group(place.stem))
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """A chapter from the top, as a student meets it: each gap first empty, then filled."""
 
+import re
 import time
 from functools import cache
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 import torch
 
 from clip_lab.course import Wrong
-from clip_lab.course.build import NOTEBOOKS, solved_code, student_code
+from clip_lab.course.build import NOTEBOOKS, solutions, solved_code, student_code
 from clip_lab.course.figures import run_cell
 
 CHAPTERS = sorted((NOTEBOOKS / "solved").glob("*.py"))
@@ -49,3 +50,16 @@ def run_through(path: Path) -> dict[str, Any]:
             assert not hasattr(shown, view) or getattr(shown, view)()
     torch.set_num_threads(threads)
     return names | {"stopped": stopped, "seconds": time.process_time() - begun}
+
+
+class Run:
+    """What holds of every chapter's run. Each chapter's own tests inherit it, as `TestRun`."""
+
+    def test_a_student_is_stopped_at_each_gap_in_turn_and_nowhere_else(self, ran, request):
+        gaps = solutions(request.module.CHAPTER.read_text("utf-8"))
+        assert len(ran["stopped"]) == len(gaps)
+        for message in ran["stopped"]:
+            assert re.search("still to be written|in place of the dots|own words", message)
+
+    def test_it_takes_less_than_a_minute(self, ran):
+        assert ran["seconds"] < 60  # of the processor, each cell with a gap run twice

@@ -12,7 +12,7 @@ pytest.importorskip("jupytext", reason="the course needs the extra 'notebooks'")
 pytest.importorskip("anywidget", reason="the course needs the extra 'notebooks'")
 
 from chromium import grave_faults, visit, widget_page
-from course_run import chapter, prose
+from course_run import Run, chapter, prose
 
 from clip_lab import maps
 from clip_lab.data.emoji_table import emoji_table
@@ -28,6 +28,10 @@ from clip_lab.view.widgets.map import MapWidget
 CHAPTER = chapter("12_embedding_space")
 
 
+class TestRun(Run):
+    """Stopped at each gap, and quick."""
+
+
 def recall_at_1(ran, scores) -> float:
     return float((ran["partner_ranks"](scores) == 1).float().mean())
 
@@ -35,8 +39,7 @@ def recall_at_1(ran, scores) -> float:
 # What the chapter says of its measurements
 
 
-def test_it_is_quick_and_never_runs_umap(ran):
-    assert ran["seconds"] < 20
+def test_it_never_runs_umap(ran):
     assert ran["emoji_map"].is_shipped
 
 

@@ -10,7 +10,7 @@ pytest.importorskip("jupytext", reason="the course needs the extra 'notebooks'")
 pytest.importorskip("anywidget", reason="the course needs the extra 'notebooks'")
 
 from answers.similarity import recall
-from course_run import chapter, prose
+from course_run import Run, chapter, prose
 
 import clip_lab
 from clip_lab.view.chapters import info_nce as figures
@@ -19,8 +19,8 @@ from clip_lab.view.notebook_figures import describe
 CHAPTER = chapter("07_infonce")
 
 
-def test_it_is_quick(ran):
-    assert ran["seconds"] < 30  # 20 on a quiet core
+class TestRun(Run):
+    """Stopped at each gap, and quick."""
 
 
 def test_the_loss_is_the_lab_s_and_starts_at_ln_n(ran):

@@ -7,7 +7,7 @@ import torch
 pytest.importorskip("jupytext", reason="the course needs the extra 'notebooks'")
 pytest.importorskip("anywidget", reason="the course needs the extra 'notebooks'")
 
-from course_run import chapter, prose
+from course_run import Run, chapter, prose
 from torch.nn import functional as F
 
 from clip_lab.view.chapters import similarity as figures
@@ -16,8 +16,8 @@ from clip_lab.view.notebook_figures import describe
 CHAPTER = chapter("06_similarity_matrix")
 
 
-def test_it_is_quick(ran):
-    assert ran["seconds"] < 30  # 20 on a quiet core
+class TestRun(Run):
+    """Stopped at each gap, and quick."""
 
 
 def test_what_is_built_is_what_the_lab_has(ran):

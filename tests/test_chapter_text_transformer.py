@@ -10,7 +10,7 @@ pytest.importorskip("jupytext", reason="the course needs the extra 'notebooks'")
 pytest.importorskip("anywidget", reason="widgets need the extra 'notebooks'")
 
 from chromium import grave_faults, visit, widget_page
-from course_run import chapter
+from course_run import Run, chapter
 
 import clip_lab
 from clip_lab.errors import LabError
@@ -23,6 +23,10 @@ from clip_lab.view.widgets.attention import AttentionWidget
 CHAPTER = chapter("text_transformer")
 NAMES = ["start", "a", "</script><b>red</b>", "<!-- star", "end"]
 LAYERS, HEADS, N = 2, 3, len(NAMES)
+
+
+class TestRun(Run):
+    """Stopped at each gap, and quick."""
 
 
 # -- what is built --------------------------------------------------------------------------------
@@ -118,10 +122,6 @@ def test_the_published_results_are_as_told(ran):
         assert low < np.mean([run[key] for run in runs]) < high
         twins = ran["results"]()[name].verdict.effects["gain by twins"]
         assert not twins.apart  # "learnt measurably no more"
-
-
-def test_it_takes_less_than_twenty_seconds(ran):
-    assert ran["seconds"] < 60  # the machine may be busy; alone it takes a third of that
 
 
 # -- the attention that is shown ------------------------------------------------------------------

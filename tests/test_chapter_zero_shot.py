@@ -11,7 +11,7 @@ pytest.importorskip("jupytext", reason="the course needs the extra 'notebooks'")
 pytest.importorskip("anywidget", reason="the course needs the extra 'notebooks'")
 
 from chromium import grave_faults, visit, widget_page
-from course_run import chapter, prose
+from course_run import Run, chapter, prose
 
 import clip_lab
 from clip_lab.data.captions import TEMPLATES
@@ -28,11 +28,11 @@ from clip_lab.view.widgets.softmax import SoftmaxWidget
 CHAPTER = chapter("09_zero_shot")
 
 
+class TestRun(Run):
+    """Stopped at each gap, and quick."""
+
+
 # What the chapter says of its measurements
-
-
-def test_it_is_quick(ran):
-    assert ran["seconds"] < 30  # 14 on a quiet core
 
 
 def test_every_class_has_one_picture_and_there_are_1760(ran):

@@ -180,7 +180,7 @@ CONTRAST = """() => {
   let worst = 99;
   for (const negative of [false, true]) for (let depth = 0; depth <= 100; depth += 2) {
     cell.style.setProperty("--depth", `${depth}%`);
-    cell.className = negative ? "clm-negative" : "";
+    cell.className = negative ? "cl-negative" : "";
     const style = getComputedStyle(cell);
     const [a, b] = [light(style.color), light(style.backgroundColor)].sort((x, y) => y - x);
     worst = Math.min(worst, (a + 0.05) / (b + 0.05));

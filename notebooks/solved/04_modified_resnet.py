@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import clip_lab
-from clip_lab.course import check, explain, hint, predict_number
+from clip_lab.course import check, explain, hint, predict_number, verdict
 from clip_lab.data.emoji import emoji_test
 from clip_lab.evaluation.accuracy import wilson
 from clip_lab.experiments.registry import experiment
@@ -550,9 +550,7 @@ check("fold_batchnorm", fold_batchnorm)
 
 # %%
 towers = results()["towers"]
-print(f"“{experiment('towers').claim}”: {towers.verdict.word}.")
-print(towers.verdict.because)
-show(experiment("towers").draw(towers.measured))
+show(experiment("towers").draw(towers.measured), verdict("towers"))
 
 # %% [markdown]
 # With 2,000 pairs nobody can tell; with endless ones the ResNet is the better bargain. The likely

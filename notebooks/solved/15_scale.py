@@ -25,11 +25,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import clip_lab
-from clip_lab.course import Note, check, explain, hint
-from clip_lab.course import predict_choice, predict_number
+from clip_lab.course import check, explain, hint
+from clip_lab.course import predict_choice, predict_number, verdict
 from clip_lab.data.shapes import ShapesPairs, shapes_test
 from clip_lab.evaluation.accuracy import wilson
-from clip_lab.experiments.registry import experiment
 from clip_lab.experiments.report import results
 from clip_lab.losses import info_nce
 from clip_lab.model import CLIP, CONFIGS, CLIPConfig, TextConfig, ViTConfig
@@ -60,15 +59,12 @@ batch_guess = predict_choice(
 batch_guess
 
 # %%
-published = results()["batch_size"]
-claim, measured = experiment("batch_size"), published.measured
+measured = results()["batch_size"].measured
 by_batch = 100 * measured["by_batch"].mean(0)
 told = ", ".join(
     f"{share:.0f} % with {int(size):,}"
     for size, share in zip(measured["batches"][0], by_batch, strict=True)
 )
-verdict = published.verdict
-text = f"{claim.claim}.\n{verdict.because}"
 figures.show(
     figures.sweeps(
         measured["batches"][0],
@@ -78,7 +74,7 @@ figures.show(
         chance=1 / 44,
     ),
     batch_guess.measured(told),
-    Note(f"Claim {claim.number} {verdict.word}.", text),
+    verdict("batch_size"),
 )
 
 # %% [markdown]

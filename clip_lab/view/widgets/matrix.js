@@ -19,8 +19,8 @@ const SKELETON = `<div class="cl clm">
   <fieldset class="cl-switches clm-views"><legend>Show</legend></fieldset>
   <p class="clm-about"></p>
   <div class="cl-scroll">
-    <table role="grid" aria-label="pictures (rows) against captions (columns)">
-      <thead><tr><td class="clm-corner"></td></tr></thead><tbody></tbody>
+    <table role="grid" class="cl-matrix" aria-label="pictures (rows) against captions (columns)">
+      <thead><tr><td></td></tr></thead><tbody></tbody>
     </table>
   </div>
   <p class="cl-said" role="status"><b></b><span></span></p>
@@ -83,8 +83,8 @@ function paintGrid(cells, view, matrix, [row, column]) {
     cell.textContent = text;
     cell.tabIndex = here ? 0 : -1; // one stop for the Tab key; arrows do the rest
     cell.style.setProperty("--depth", `${(100 * depth).toFixed(1)}%`);
-    cell.classList.toggle("clm-negative", matrix[i][j] < 0);
-    cell.classList.toggle("clm-here", here);
+    cell.classList.toggle("cl-negative", matrix[i][j] < 0);
+    cell.classList.toggle("cl-here", here);
     // What a share is a share of: the whole row, or the whole column.
     const together = view === "captions" ? i === row : view === "pictures" && j === column;
     cell.classList.toggle("clm-line", together);

@@ -19,8 +19,9 @@ const SKELETON = `<div class="cl clt">
   <p class="clt-axis"></p>
   <fieldset class="cl-switches clt-views"><legend>Show</legend></fieldset>
   <div class="cl-scroll">
-    <table role="grid" aria-label="held-out pictures (rows) against captions (columns)">
-      <thead><tr><td class="clt-corner"></td></tr></thead><tbody></tbody>
+    <table role="grid" class="cl-matrix"
+      aria-label="held-out pictures (rows) against captions (columns)">
+      <thead><tr><td></td></tr></thead><tbody></tbody>
     </table>
   </div>
   <p class="cl-said" role="status"><b></b> <span></span></p>
@@ -98,9 +99,9 @@ function paintGrid(cells, values, view, [row, column]) {
     cell.textContent = view === "cosine" ? signed(value) : percent(value);
     cell.tabIndex = here ? 0 : -1; // one stop for the Tab key; arrows do the rest
     cell.style.setProperty("--depth", `${(100 * Math.abs(value)).toFixed(1)}%`);
-    cell.classList.toggle("clt-negative", value < 0);
+    cell.classList.toggle("cl-negative", value < 0);
     cell.classList.toggle("clt-best", j === best(values[i]));
-    cell.classList.toggle("clt-here", here);
+    cell.classList.toggle("cl-here", here);
   }));
 }
 
