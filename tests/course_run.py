@@ -2,7 +2,6 @@
 
 import re
 import time
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,6 @@ def prose(path: Path) -> str:
     return " ".join(" ".join(cells(path, "markdown")).split())
 
 
-@cache
 def run_through(path: Path) -> dict[str, Any]:
     """The chapter's names at its end; under "stopped" what each empty gap said, under "seconds"
     the processor time of it all. Every shown thing is rendered, as a front end would."""
