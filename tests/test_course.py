@@ -127,6 +127,8 @@ def test_a_verdict_is_the_published_one():
     note = verdict("binding")
     assert note.title == "Claim 17 holds."
     assert results()["binding"].verdict.because in note.text
+    edges = {verdict(name).colour for name in ("binding", "prompts", "towers")}
+    assert len(edges) == 3  # holds, in part, does not
     with pytest.raises(LabError, match="bindings"):
         verdict("bindings")
 

@@ -10,6 +10,8 @@ def verdict(name: str) -> Note:
     """
     from clip_lab.experiments.registry import experiment
     from clip_lab.experiments.report import results
+    from clip_lab.experiments.result import HOLDS, IN_PART
 
     this, found = experiment(name), results()[name].verdict
-    return Note(f"Claim {this.number} {found.word}.", f"{this.claim}.\n{found.because}")
+    colour = {HOLDS: "#2e9e5b", IN_PART: "#c98500"}.get(found.word, "#c0504d")
+    return Note(f"Claim {this.number} {found.word}.", f"{this.claim}.\n{found.because}", colour)
